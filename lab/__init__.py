@@ -1,0 +1,1 @@
+"""Starts real parts on loopback for the demo, the system tests and the benchmarks."""
