@@ -1,0 +1,53 @@
+"""What the core reports about itself; metrics and records are made from it elsewhere."""
+
+from __future__ import annotations
+
+from epp.core.decision import Decision
+from epp.core.request import Usage
+
+
+class Probe:
+    """Receives reports and does nothing with them; telemetry overrides what it wants.
+
+    Durations are seconds, sizes bytes. ``model`` and ``target`` are what the client and the rewrite
+    named, empty where unknown. Methods return at once and never raise.
+    """
+
+    def plugin_ran(self, point: str, type_name: str, name: str, seconds: float) -> None:
+        """A plugin was called at an extension point."""
+
+    def plugin_failed(self, point: str, type_name: str, name: str, error: Exception) -> None:
+        """A plugin raised; its say in this decision is lost."""
+
+    def scheduled(self, seconds: float) -> None:
+        """A scheduling cycle ended, with or without a result."""
+
+    def decided(self, decision: Decision) -> None:
+        """A request was given its endpoint."""
+
+    def request_routed(self, model: str, target: str, size_bytes: int) -> None:
+        """A request with a body was sent on its way."""
+
+    def request_failed(self, model: str, target: str, code: str) -> None:
+        """A request ended with an error; reported once per request."""
+
+    def running_changed(self, model: str, change: int) -> None:
+        """A request entered (+1) or left (-1) the model servers."""
+
+    def response_complete(
+        self,
+        model: str,
+        target: str,
+        *,
+        seconds: float,
+        size_bytes: int,
+        is_streaming: bool,
+        usage: Usage | None,
+    ) -> None:
+        """An answer reached its end."""
+
+    def prefix_matched(self, matched_blocks: int, total_blocks: int, block_bytes: int) -> None:
+        """How much of a routed prompt its endpoint had seen before."""
+
+    def prefix_index_sized(self, entries: int) -> None:
+        """The number of (block, endpoint) entries changed."""

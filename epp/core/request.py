@@ -1,0 +1,95 @@
+"""A request as the picker sees it: what came in, and what was read out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from epp.core.data import CycleData
+
+Headers: TypeAlias = Mapping[str, bytes]
+"""Lower-case names to raw values; of a repeated header the last one."""
+
+DEFAULT_FAIRNESS_ID = "default-flow"
+
+
+def header_text(headers: Headers, name: str) -> str:
+    """The header's value as text, bytes that are no UTF-8 replaced; empty when absent."""
+    value = headers.get(name)
+    return value.decode("utf-8", "replace") if value else ""
+
+
+class IncomingRequest(msgspec.Struct, frozen=True):
+    """One HTTP request as the proxy handed it over.
+
+    ``body`` is None for a request that has none (GET, HEAD, ``content-length: 0``). ``subset`` is
+    the proxy's list of allowed endpoints as ``ip`` or ``ip:port``; None means all, an empty one
+    none.
+    """
+
+    headers: Headers
+    body: bytes | None
+    subset: tuple[str, ...] | None
+    received_at: float
+
+
+class ContentBlock(msgspec.Struct, frozen=True):
+    """One block of a structured chat message; ``image_url`` is empty where there is none."""
+
+    type: str
+    text: str = ""
+    image_url: str = ""
+
+
+class ChatMessage(msgspec.Struct, frozen=True):
+    """One chat message: its role and its text, or its blocks."""
+
+    role: str
+    content: str | tuple[ContentBlock, ...] = ""
+
+
+class RequestBody(msgspec.Struct, frozen=True):
+    """What a parser read: exactly one of ``prompt`` and ``messages`` is set.
+
+    ``model`` is the name that the client sent.
+    """
+
+    model: str
+    prompt: str | None = None
+    messages: Sequence[ChatMessage] | None = None
+    cache_salt: str = ""
+    stream: bool = False
+
+
+class InferenceRequest(msgspec.Struct, frozen=True, eq=False):
+    """A parsed request on its way through the director.
+
+    ``incoming_model`` is the name the client sent, ``target_model`` the name after rewriting.
+    ``body`` is None for a request without a body. ``data`` is what plugins keep about it.
+    """
+
+    request_id: str
+    headers: Headers
+    body: RequestBody | None
+    incoming_model: str = ""
+    target_model: str = ""
+    priority: int = 0
+    fairness_id: str = DEFAULT_FAIRNESS_ID
+    size_bytes: int = 0
+    data: CycleData = msgspec.field(default_factory=CycleData)
+
+    @property
+    def is_sheddable(self) -> bool:
+        """Whether the request may be refused in favour of others."""
+        return self.priority < 0
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Token counts that a model server reported; None where it said nothing countable."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None

@@ -1,0 +1,1 @@
+"""The pool as we know it now."""

@@ -1,0 +1,185 @@
+"""Endpoints, what is known of each, and the snapshot that a decision works on.
+
+An endpoint is *reachable* once it answered a scrape, whatever it said. One that never answered, or
+whose last attempts failed on the connection, is a candidate only when no other is left. One that
+answers without readable metrics is scored like the mean of those that have them: the snapshot fills
+the values in, so that no scorer ever sees an unknown.
+
+Differs: the Go pickers give an endpoint that was never read queue 0 and KV use 0, the best scores
+there are, so that a pod that refuses connections gets every request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean
+
+import msgspec
+
+from epp.core.endpoint import Endpoint, EndpointMetrics
+
+FAILURES_UNTIL_UNREACHABLE = 2
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """The InferencePool's identity."""
+
+    name: str
+    namespace: str
+
+
+class _Entry:
+    """One endpoint with what scraping it told."""
+
+    __slots__ = ("endpoint", "failures", "is_known", "is_reachable")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.is_reachable = False
+        self.is_known = False
+        self.failures = 0
+
+
+class Datastore:
+    """Holds the pool; written by discovery and scraping, read by the director.
+
+    ``pool`` is None until one is known, which is also what health reports.
+    """
+
+    def __init__(self) -> None:
+        self.pool: Pool | None = None
+        self._entries: dict[str, _Entry] = {}
+        self._candidates: tuple[Endpoint, ...] | None = ()
+        self._priorities: dict[str, int] = {}
+        self._added: list[Callable[[Endpoint], None]] = []
+        self._removed: list[Callable[[str], None]] = []
+
+    def subscribe(
+        self, *, added: Callable[[Endpoint], None], removed: Callable[[str], None]
+    ) -> None:
+        """Call back, at once, for every endpoint that comes (those here already too) or goes."""
+        self._added.append(added)
+        self._removed.append(removed)
+        for endpoint in self.endpoints():
+            added(endpoint)
+
+    def unsubscribe(
+        self, *, added: Callable[[Endpoint], None], removed: Callable[[str], None]
+    ) -> None:
+        """End what ``subscribe`` began."""
+        self._added.remove(added)
+        self._removed.remove(removed)
+
+    def set_pool(self, pool: Pool | None) -> None:
+        """The pool appeared, or went away."""
+        self.pool = pool
+
+    def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
+        """Make these the pool's endpoints; one whose address is unchanged keeps what is known."""
+        wanted = {endpoint.id: endpoint for endpoint in endpoints}
+        for gone in [id for id in self._entries if id not in wanted]:
+            self.remove_endpoint(gone)
+        for endpoint in wanted.values():
+            self.put_endpoint(endpoint)
+
+    def put_endpoint(self, endpoint: Endpoint) -> None:
+        """Add an endpoint, or change its labels; a moved one counts as removed and added."""
+        entry = self._entries.get(endpoint.id)
+        if entry is not None:
+            known = entry.endpoint
+            if (known.address, known.port) == (endpoint.address, endpoint.port):
+                if known.labels != endpoint.labels:
+                    entry.endpoint = msgspec.structs.replace(known, labels=endpoint.labels)
+                    self._candidates = None
+                return
+            self.remove_endpoint(endpoint.id)
+        self._entries[endpoint.id] = _Entry(endpoint)
+        self._candidates = None
+        for callback in self._added:
+            callback(endpoint)
+
+    def remove_endpoint(self, endpoint_id: str) -> None:
+        """Forget an endpoint; unknown ids are no error."""
+        if self._entries.pop(endpoint_id, None) is None:
+            return
+        self._candidates = None
+        for callback in self._removed:
+            callback(endpoint_id)
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Every endpoint of the pool, with its last metrics as they were read."""
+        return [entry.endpoint for entry in self._entries.values()]
+
+    def metrics_of(self, endpoint_id: str) -> EndpointMetrics | None:
+        """The last metrics of an endpoint, None where it is unknown."""
+        entry = self._entries.get(endpoint_id)
+        return entry.endpoint.metrics if entry else None
+
+    def scrape_succeeded(self, endpoint_id: str, metrics: EndpointMetrics) -> None:
+        """The model server told its load."""
+        entry = self._entries.get(endpoint_id)
+        if entry is None:
+            return
+        entry.endpoint = msgspec.structs.replace(entry.endpoint, metrics=metrics)
+        entry.is_reachable = entry.is_known = True
+        entry.failures = 0
+        self._candidates = None
+
+    def scrape_unreadable(self, endpoint_id: str) -> None:
+        """The model server answered, with an error or with nothing that we can use."""
+        entry = self._entries.get(endpoint_id)
+        if entry is None:
+            return
+        if not entry.is_reachable:
+            self._candidates = None
+        entry.is_reachable = True
+        entry.failures = 0
+
+    def connection_failed(self, endpoint_id: str) -> None:
+        """Nobody answered: refused, reset, timed out, or the proxy had to go elsewhere."""
+        entry = self._entries.get(endpoint_id)
+        if entry is None:
+            return
+        entry.failures += 1
+        if entry.is_reachable and entry.failures >= FAILURES_UNTIL_UNREACHABLE:
+            entry.is_reachable = False
+            self._candidates = None
+
+    def candidates(self) -> tuple[Endpoint, ...]:
+        """The endpoints that may be picked now, frozen."""
+        if self._candidates is None:
+            self._candidates = _snapshot(self._entries.values())
+        return self._candidates
+
+    def set_priorities(self, priorities: Mapping[str, int]) -> None:
+        """The objectives of the pool: name to priority."""
+        self._priorities = dict(priorities)
+
+    def priority(self, objective: str) -> int:
+        """The priority of an objective; 0 when it is unknown or names none."""
+        return self._priorities.get(objective, 0)
+
+
+def _snapshot(entries: Iterable[_Entry]) -> tuple[Endpoint, ...]:
+    everyone = list(entries)
+    usable = [entry for entry in everyone if entry.is_reachable] or everyone
+    known = [entry.endpoint.metrics for entry in usable if entry.is_known]
+    if len(known) == len(usable) or not known:
+        return tuple([entry.endpoint for entry in usable])
+    mean = _mean(known)
+    return tuple(
+        [
+            entry.endpoint
+            if entry.is_known
+            else msgspec.structs.replace(entry.endpoint, metrics=mean)
+            for entry in usable
+        ]
+    )
+
+
+def _mean(known: Sequence[EndpointMetrics]) -> EndpointMetrics:
+    return EndpointMetrics(
+        waiting_queue_size=round(fmean(m.waiting_queue_size for m in known)),
+        running_requests=round(fmean(m.running_requests for m in known)),
+        kv_cache_ratio=fmean(m.kv_cache_ratio for m in known),
+    )

@@ -1,0 +1,192 @@
+"""The life of a request, in order.
+
+``Director.decide`` is the whole way of a request; each line is one step. What happens to the answer
+is in ``exchange.py``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from random import Random
+from time import perf_counter
+
+import msgspec
+
+from epp.core.decision import Decision, ProfileRun, SchedulingResult
+from epp.core.endpoint import Endpoint, split_host_port
+from epp.core.errors import InternalError, ResourceExhaustedError, ServiceUnavailableError
+from epp.core.plugin import Parser, PreRequest
+from epp.core.probe import Probe
+from epp.core.request import (
+    DEFAULT_FAIRNESS_ID,
+    Headers,
+    IncomingRequest,
+    InferenceRequest,
+    header_text,
+)
+from epp.datastore.store import Datastore
+from epp.exchange import Exchange
+from epp.saturation import SaturationDetector
+from epp.scheduling.scheduler import Scheduler
+
+DESTINATION_HEADER = "x-gateway-destination-endpoint"
+REQUEST_ID_HEADER = "x-request-id"
+CONTENT_LENGTH_HEADER = "content-length"
+# The router's name wins over the older one whenever it is present, even when it is empty.
+FAIRNESS_HEADERS = ("x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id")
+OBJECTIVE_HEADERS = ("x-llm-d-inference-objective", "x-gateway-inference-objective")
+REWRITE_HEADERS = ("x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite")
+
+
+class Director:
+    """Turns a request into a decision.
+
+    Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/requestcontrol/director.go.
+    """
+
+    def __init__(
+        self,
+        *,
+        parser: Parser,
+        scheduler: Scheduler,
+        datastore: Datastore,
+        pre_request: Sequence[PreRequest],
+        saturation: SaturationDetector,
+        probe: Probe,
+        random: Random,
+        honour_subset: bool = True,
+    ) -> None:
+        self._parser = parser
+        self._scheduler = scheduler
+        self._datastore = datastore
+        self._pre_request = tuple(pre_request)
+        self._saturation = saturation
+        self._probe = probe
+        self._random = random
+        self._honour_subset = honour_subset
+
+    async def decide(self, exchange: Exchange, incoming: IncomingRequest) -> Decision:
+        """Where the request goes; waits only where admission has to wait.
+
+        Raises:
+            EppError: the client gets its status and text.
+        """
+        if incoming.body is None:
+            return self._route_unread(incoming)
+        request = self._parse(incoming, incoming.body)
+        exchange.request = request = self._apply_policies(request)
+        endpoints = self._candidates(incoming)
+        await self._admit(request, endpoints)
+        result = self._scheduler.schedule(request, endpoints)
+        self._tell(request, result)
+        return self._decision(request, result, self._outgoing_body(request, incoming.body))
+
+    def _parse(self, incoming: IncomingRequest, body: bytes) -> InferenceRequest:
+        read = self._parser.parse(incoming.headers, body)
+        return InferenceRequest(
+            request_id=_request_id(incoming.headers),
+            headers=incoming.headers,
+            body=read,
+            incoming_model=read.model,
+            target_model=read.model,
+            size_bytes=len(body),
+        )
+
+    def _apply_policies(self, request: InferenceRequest) -> InferenceRequest:
+        """The model's target name, the priority of the objective, the fairness id."""
+        headers = request.headers
+        return msgspec.structs.replace(
+            request,
+            target_model=_first(headers, REWRITE_HEADERS) or request.incoming_model,
+            priority=self._datastore.priority(_first(headers, OBJECTIVE_HEADERS)),
+            fairness_id=_first(headers, FAIRNESS_HEADERS) or DEFAULT_FAIRNESS_ID,
+        )
+
+    def _candidates(self, incoming: IncomingRequest) -> Sequence[Endpoint]:
+        endpoints: Sequence[Endpoint] = self._datastore.candidates()
+        if incoming.subset is not None and self._honour_subset:
+            endpoints = _within(incoming.subset, endpoints)
+        if not endpoints:
+            raise ServiceUnavailableError("failed to find candidate pods for serving the request")
+        return endpoints
+
+    async def _admit(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> None:
+        if request.is_sheddable and self._saturation.is_saturated(endpoints):
+            raise ResourceExhaustedError("system saturated, sheddable request dropped")
+
+    def _tell(self, request: InferenceRequest, result: SchedulingResult) -> None:
+        if not result.picked:
+            raise InternalError("results must be greater than zero")
+        for plugin in self._pre_request:
+            started = perf_counter()
+            plugin.pre_request(request, result)
+            self._probe.plugin_ran("PreRequest", plugin.type, plugin.name, perf_counter() - started)
+
+    def _outgoing_body(self, request: InferenceRequest, body: bytes) -> bytes:
+        if request.target_model == request.incoming_model:
+            return body
+        return self._parser.rename_model(body, request.target_model)
+
+    def _decision(
+        self, request: InferenceRequest, result: SchedulingResult, body: bytes | None
+    ) -> Decision:
+        destination = ",".join([endpoint.destination for endpoint in result.picked])
+        set_headers = [(DESTINATION_HEADER, destination.encode())]
+        if body is not None and len(body) != request.size_bytes:
+            set_headers.append((CONTENT_LENGTH_HEADER, str(len(body)).encode()))
+        if not request.headers.get(REQUEST_ID_HEADER):
+            set_headers.append((REQUEST_ID_HEADER, request.request_id.encode()))
+        decision = Decision(
+            request=request,
+            result=result,
+            destination=destination,
+            set_headers=tuple(set_headers),
+            body=body,
+        )
+        self._probe.decided(decision)
+        return decision
+
+    def _route_unread(self, incoming: IncomingRequest) -> Decision:
+        """A request without a body goes to any endpoint; nothing in it could be scored.
+
+        Differs: the subset is honoured, and an empty pool is 503 as for a request with a body.
+        """
+        endpoints = tuple(self._candidates(incoming))
+        request = InferenceRequest(
+            request_id=_request_id(incoming.headers), headers=incoming.headers, body=None
+        )
+        run = ProfileRun(
+            profile="without-body",
+            candidates=endpoints,
+            filters=(),
+            scored=endpoints,
+            scorers=(),
+            totals=(0.0,) * len(endpoints),
+            picker="random",
+            picked=(self._random.choice(endpoints),),
+        )
+        result = SchedulingResult(primary=run.profile, profiles={run.profile: run})
+        return self._decision(request, result, None)
+
+
+def _request_id(headers: Headers) -> str:
+    return header_text(headers, REQUEST_ID_HEADER) or str(uuid.uuid4())
+
+
+def _first(headers: Headers, names: Sequence[str]) -> str:
+    """The value of the first of these headers that is present."""
+    for name in names:
+        if name in headers:
+            return header_text(headers, name)
+    return ""
+
+
+def _within(subset: Sequence[str], endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
+    """The endpoints that the proxy allows; an entry without a port means every port."""
+    allowed = {split_host_port(entry) for entry in subset}
+    return [
+        endpoint
+        for endpoint in endpoints
+        if (endpoint.address, None) in allowed or (endpoint.address, endpoint.port) in allowed
+    ]

@@ -1,0 +1,1 @@
+"""Which endpoint has seen which prompt blocks."""

@@ -1,0 +1,115 @@
+"""Token usage out of an answer while it passes by, in JSON or in server-sent events.
+
+Source: OpenAI API, ``usage``; llm-d-router v0.10, openai parser, for the older spellings.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from epp.core.request import Usage
+
+MAX_JSON_BYTES = 16 * 1024 * 1024
+MAX_EVENT_BYTES = 1024 * 1024
+
+_USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*\{')
+
+
+class _Answer(msgspec.Struct):
+    usage: Any = None
+
+
+_ANSWER = msgspec.json.Decoder(_Answer)
+
+
+class JsonUsageReader:
+    """Collects a plain answer and reads its usage at the end."""
+
+    __slots__ = ("_chunks", "_size")
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next piece; of answers over 16 MiB the usage stays unknown."""
+        self._size += len(chunk)
+        if self._size <= MAX_JSON_BYTES:
+            self._chunks.append(chunk)
+        else:
+            self._chunks.clear()
+
+    def result(self) -> Usage | None:
+        """The usage, None where there is none or the answer is no JSON object."""
+        text = b"".join(self._chunks)
+        return _usage_of(text) if _USAGE_OBJECT.search(text) else None
+
+
+class EventUsageReader:
+    """Reads the events of a streamed answer, wherever the chunks cut them.
+
+    A chunk without ``"usage": {`` costs one search; only the beginning of a line that the chunk cut
+    is kept.
+
+    Differs: the 2025 release looks only at the chunk that holds ``data: [DONE]``.
+    """
+
+    __slots__ = ("_rest", "_usage")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._usage: Usage | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next piece; a single line over 1 MiB is skipped."""
+        text = self._rest + chunk if self._rest else chunk
+        end = text.rfind(b"\n") + 1
+        if _USAGE_OBJECT.search(text, 0, end):
+            self._read_lines(text[:end])
+        rest = text[end:]
+        self._rest = rest if len(rest) <= MAX_EVENT_BYTES else b""
+
+    def result(self) -> Usage | None:
+        """The last usage that was reported; ends the stream."""
+        if self._rest:
+            self._read_lines(self._rest)
+            self._rest = b""
+        return self._usage
+
+    def _read_lines(self, text: bytes) -> None:
+        for line in text.splitlines():
+            if line.startswith(b"data:") and _USAGE_OBJECT.search(line):
+                self._usage = _usage_of(line[5:]) or self._usage
+
+
+def _usage_of(text: bytes) -> Usage | None:
+    try:
+        usage = _ANSWER.decode(text).usage
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(usage, dict):
+        return None
+    details = usage.get("prompt_tokens_details") or usage.get("prompt_token_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return Usage(
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
+        total_tokens=_count(usage.get("total_tokens")),
+        cached_tokens=_count(cached),
+    )
+
+
+def _count(value: object) -> int | None:
+    """A token count where there is one: a number, or digits in a string; never raises."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        return int(value) if value.isascii() and value.isdigit() and len(value) < 16 else None
+    if isinstance(value, int):
+        return value if 0 <= value < 1 << 53 else None
+    if isinstance(value, float):
+        return int(value) if 0 <= value < 1 << 53 else None
+    return None
