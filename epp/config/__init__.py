@@ -1,0 +1,1 @@
+"""EndpointPickerConfig: from text to live objects."""

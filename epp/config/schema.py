@@ -1,0 +1,76 @@
+"""The shape of an EndpointPickerConfig.
+
+Source: gateway-api-inference-extension 2aaf2a6, apix/config/v1alpha1; llm-d-router v0.10,
+apix/config/v1alpha1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+OLD_GROUP = "inference.networking.x-k8s.io/v1alpha1"
+NEW_GROUP = "llm-d.ai/v1alpha1"
+KIND = "EndpointPickerConfig"
+
+
+class Section(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """A mapping in the file: camelCase there, snake_case here, unknown keys refused."""
+
+
+class PluginSection(Section, frozen=True):
+    """One declared plugin; ``parameters`` are checked by the plugin's own type."""
+
+    type: str = ""
+    name: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class PluginRefSection(Section, frozen=True):
+    """A plugin's place in a profile; ``weight`` counts for scorers only."""
+
+    plugin_ref: str = ""
+    weight: float | None = None
+
+
+class ProfileSection(Section, frozen=True):
+    """A scheduling profile."""
+
+    name: str = ""
+    plugins: list[PluginRefSection] | None = None
+
+
+class ReferenceSection(Section, frozen=True):
+    """A reference to a declared plugin and nothing else."""
+
+    plugin_ref: str
+
+
+class SaturationSection(Section, frozen=True):
+    """The thresholds of the older group."""
+
+    queue_depth_threshold: int | None = None
+    kv_cache_util_threshold: float | None = None
+    metrics_staleness_threshold: str | None = None
+
+
+class DataLayerSection(Section, frozen=True):
+    """Where endpoints come from."""
+
+    discovery: ReferenceSection | None = None
+
+
+class ConfigSection(Section, frozen=True):
+    """The whole file."""
+
+    api_version: str | None = None
+    kind: str | None = None
+    feature_gates: list[str] | None = None
+    plugins: list[PluginSection] | None = None
+    scheduling_profiles: list[ProfileSection] | None = None
+    saturation_detector: SaturationSection | None = None
+    data_layer: DataLayerSection | None = None
+
+
+TOP_LEVEL_KEYS = frozenset(ConfigSection.__struct_encode_fields__)

@@ -1,0 +1,1 @@
+"""Declare where endpoints come from."""

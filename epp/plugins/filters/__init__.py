@@ -1,0 +1,1 @@
+"""Remove endpoints that must not serve a request."""

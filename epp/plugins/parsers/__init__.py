@@ -1,0 +1,1 @@
+"""Read request bodies."""

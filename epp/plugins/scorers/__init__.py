@@ -1,0 +1,1 @@
+"""Say how well each endpoint suits a request."""
