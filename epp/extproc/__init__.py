@@ -1,0 +1,1 @@
+"""Envoy external processing: the wire."""

@@ -1,0 +1,139 @@
+"""What a proxy says and what it is answered: immutable, and free of protobuf.
+
+``RequestHeaders`` ... ``ResponseTrailers`` come in; the classes below them go out. ``Decide`` is
+for the edge, not for the wire.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TypeAlias
+
+import msgspec
+
+from epp.core.decision import Decision
+from epp.core.request import Headers, IncomingRequest
+
+
+class BodyMode(IntEnum):
+    """How the proxy sends a body; the numbers are the wire's."""
+
+    NONE = 0
+    STREAMED = 1
+    BUFFERED = 2
+    BUFFERED_PARTIAL = 3
+    FULL_DUPLEX_STREAMED = 4
+    GRPC = 5
+
+
+class Direction(IntEnum):
+    """Towards the model server, or back to the client."""
+
+    REQUEST = 0
+    RESPONSE = 1
+
+
+class RequestHeaders(msgspec.Struct, frozen=True):
+    """The client's headers; ``body_mode`` is None where the proxy does not tell."""
+
+    headers: Headers
+    end_of_stream: bool
+    subset: tuple[str, ...] | None = None
+    body_mode: int | None = None
+
+
+class RequestBody(msgspec.Struct, frozen=True):
+    """A piece of the client's body. ``subset`` is read only from the last piece."""
+
+    body: bytes
+    end_of_stream: bool
+    subset: tuple[str, ...] | None = None
+
+
+class RequestTrailers(msgspec.Struct, frozen=True):
+    """The client's trailers: the end of a body that had no last piece."""
+
+    subset: tuple[str, ...] | None = None
+
+
+class ResponseHeaders(msgspec.Struct, frozen=True):
+    """The model server's headers; ``served`` is the endpoint really used, empty if untold."""
+
+    headers: Headers
+    end_of_stream: bool
+    served: str = ""
+
+
+class ResponseBody(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the model server's body."""
+
+    body: bytes
+    end_of_stream: bool
+
+
+class ResponseTrailers(msgspec.Struct, frozen=True):
+    """The model server's trailers."""
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """A message of a kind that this protocol version does not know, or an empty one."""
+
+
+Event: TypeAlias = (
+    RequestHeaders
+    | RequestBody
+    | RequestTrailers
+    | ResponseHeaders
+    | ResponseBody
+    | ResponseTrailers
+    | Unknown
+)
+
+
+class Decide(msgspec.Struct, frozen=True):
+    """The request is complete: the edge shall have it decided and tell the stream the result."""
+
+    request: IncomingRequest
+
+
+class RoutedHeaders(msgspec.Struct, frozen=True):
+    """The answer to the request's headers: where it goes, and what changes in it."""
+
+    decision: Decision
+
+
+class HeadersAnswer(msgspec.Struct, frozen=True):
+    """The answer to the response's headers."""
+
+    set_headers: tuple[tuple[str, bytes], ...]
+
+
+class BodyAnswer(msgspec.Struct, frozen=True, gc=False):
+    """One piece of a body on its way on, at most 62,000 bytes."""
+
+    direction: Direction
+    body: bytes | memoryview
+    end_of_stream: bool
+
+
+class TrailersAnswer(msgspec.Struct, frozen=True):
+    """Trailers go on unchanged."""
+
+    direction: Direction
+
+
+class ImmediateAnswer(msgspec.Struct, frozen=True):
+    """The client gets this instead, and the stream is over."""
+
+    status: int
+    body: str
+
+
+class End(msgspec.Struct, frozen=True):
+    """The stream has to end now; ``problem`` is empty when all is well."""
+
+    problem: str = ""
+
+
+Answer: TypeAlias = RoutedHeaders | HeadersAnswer | BodyAnswer | TrailersAnswer | ImmediateAnswer
+Output: TypeAlias = Answer | Decide | End

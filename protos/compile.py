@@ -1,0 +1,31 @@
+"""Compiles ext_proc.proto: ``python protos/compile.py FOLDER``."""
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from grpc_tools import protoc
+
+HERE = Path(__file__).parent
+
+
+def compile_protos(folder: Path) -> None:
+    """Write the Python module and its types into ``folder``.
+
+    Raises:
+        SystemExit: the compiler refused the file.
+    """
+    arguments = [
+        "protoc",
+        f"--proto_path={HERE}",
+        f"--proto_path={files('grpc_tools') / '_proto'}",
+        f"--python_out={folder}",
+        f"--pyi_out={folder}",
+        "ext_proc.proto",
+    ]
+    if protoc.main(arguments) != 0:
+        raise SystemExit("protoc failed")
+
+
+if __name__ == "__main__":
+    compile_protos(Path(sys.argv[1]))

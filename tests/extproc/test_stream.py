@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from epp.core.decision import Decision, ProfileRun, SchedulingResult
+from epp.core.errors import ServiceUnavailableError
+from epp.core.request import InferenceRequest, RequestBody
+from epp.datastore.store import Datastore
+from epp.exchange import Exchange
+from epp.extproc import events as ev
+from epp.extproc.stream import MAX_PIECE_BYTES, Stream, pieces
+from tests.fakes import FakeClock, FakeProbe, make_endpoint
+
+HEADERS = {":path": b"/v1/completions", "x-request-id": b"r1"}
+ANSWER_HEADERS = {":status": b"200", "content-type": b"application/json"}
+
+
+class Case:
+    """A stream with its exchange and probe."""
+
+    def __init__(self) -> None:
+        self.probe = FakeProbe()
+        self.exchange = Exchange(clock=FakeClock(), probe=self.probe, datastore=Datastore())
+        self.stream = Stream(self.exchange)
+
+    def feed(self, *events: ev.Event) -> list[ev.Output]:
+        """Everything that is due after these events; orders to decide are carried out at once."""
+        out: list[ev.Output] = []
+        for event in events:
+            for output in self.stream.receive(event):
+                out.append(output)
+                if isinstance(output, ev.Decide):
+                    out += self.stream.decided(self.decision(output))
+        return out
+
+    def decision(self, order: ev.Decide) -> Decision:
+        body = order.request.body
+        request = InferenceRequest(
+            request_id="r1",
+            headers=order.request.headers,
+            body=RequestBody(model="m") if body is not None else None,
+            incoming_model="m",
+            target_model="m",
+        )
+        self.exchange.request = request
+        endpoint = make_endpoint("a")
+        run = ProfileRun("p", (endpoint,), (), (endpoint,), (), (0.0,), "x", (endpoint,))
+        return Decision(request, SchedulingResult("p", {"p": run}), "10.0.0.1:8000", (), body)
+
+
+def shape(outputs: Sequence[ev.Output]) -> list[str]:
+    """The kinds of the outputs, with the flags that matter."""
+    names = []
+    for output in outputs:
+        name = type(output).__name__
+        if isinstance(output, ev.BodyAnswer):
+            name = f"{output.direction.name} {bytes(output.body)!r}{' end' * output.end_of_stream}"
+        elif isinstance(output, ev.TrailersAnswer):
+            name = f"{output.direction.name} trailers"
+        elif isinstance(output, ev.ImmediateAnswer):
+            name = f"{output.status} {output.body}"
+        elif isinstance(output, ev.End):
+            name = f"end {output.problem}".strip()
+        names.append(name)
+    return names
+
+
+def body_of(outputs: Sequence[ev.Output], direction: ev.Direction) -> bytes:
+    return b"".join(
+        bytes(o.body)
+        for o in outputs
+        if isinstance(o, ev.BodyAnswer) and o.direction is direction
+    )
+
+
+REQUEST_HEADERS = ev.RequestHeaders(HEADERS, False)
+LAST = ev.RequestBody(b"", True)
+
+
+@pytest.mark.parametrize(
+    ("events", "answers"),
+    [
+        ([ev.RequestHeaders(HEADERS, True)], ["Decide", "RoutedHeaders"]),
+        ([REQUEST_HEADERS, ev.RequestBody(b"ab", False)], []),
+        (
+            [REQUEST_HEADERS, ev.RequestBody(b"ab", False), LAST],
+            ["Decide", "RoutedHeaders", "REQUEST b'ab' end"],
+        ),
+        ([REQUEST_HEADERS, LAST], ["Decide", "RoutedHeaders", "REQUEST b'' end"]),
+        (
+            [REQUEST_HEADERS, ev.RequestBody(b"ab", False), ev.RequestTrailers()],
+            ["Decide", "RoutedHeaders", "REQUEST b'ab'", "REQUEST trailers"],
+        ),
+        ([ev.RequestBody(b"x", True)], ["Decide", "RoutedHeaders", "REQUEST b'x' end"]),
+        (
+            [REQUEST_HEADERS, LAST, ev.RequestBody(b"again", True)],
+            ["Decide", "RoutedHeaders", "REQUEST b'' end"],
+        ),
+        ([REQUEST_HEADERS, ev.RequestHeaders(HEADERS, True)], []),
+        ([ev.Unknown()], []),
+        ([ev.ResponseHeaders(ANSWER_HEADERS, True)], ["HeadersAnswer"]),
+        (
+            [
+                ev.ResponseHeaders(ANSWER_HEADERS, False),
+                ev.ResponseBody(b"x", False),
+                ev.ResponseBody(b"", True),
+                ev.ResponseBody(b"late", True),
+            ],
+            ["HeadersAnswer", "RESPONSE b'x'", "RESPONSE b'' end"],
+        ),
+        (
+            [
+                ev.ResponseHeaders(ANSWER_HEADERS, False),
+                ev.ResponseBody(b"x", False),
+                ev.ResponseTrailers(),
+                ev.ResponseTrailers(),
+            ],
+            ["HeadersAnswer", "RESPONSE b'x'", "RESPONSE trailers"],
+        ),
+        ([ev.ResponseBody(b"x", True)], []),
+        (
+            [
+                REQUEST_HEADERS,
+                ev.RequestBody(b"request", False),
+                ev.ResponseHeaders(ANSWER_HEADERS, False),
+                ev.RequestBody(b"more", True),
+                ev.ResponseBody(b"early", True),
+            ],
+            ["HeadersAnswer", "RESPONSE b'early' end"],
+        ),
+        (
+            [ev.RequestHeaders(HEADERS, False, body_mode=2)],
+            [
+                "500 inference gateway: Internal - request body mode BUFFERED is not supported, "
+                "use FULL_DUPLEX_STREAMED",
+                "end",
+            ],
+        ),
+    ],
+)
+def test_each_message_gets_the_answers_that_are_due(
+    events: list[ev.Event], answers: list[str]
+) -> None:
+    assert shape(Case().feed(*events)) == answers
+
+
+def test_an_early_answer_withdraws_the_decision() -> None:
+    case = Case()
+    case.stream.receive(REQUEST_HEADERS)
+    (order,) = case.stream.receive(LAST)
+    assert case.stream.is_deciding
+    assert shape(case.stream.receive(ev.ResponseHeaders(ANSWER_HEADERS, True))) == ["HeadersAnswer"]
+    assert not case.stream.is_deciding
+    assert isinstance(order, ev.Decide)
+    assert list(case.stream.decided(case.decision(order))) == []
+
+
+def test_a_refusal_is_an_immediate_response_and_the_end() -> None:
+    case = Case()
+    case.stream.receive(REQUEST_HEADERS)
+    case.stream.receive(LAST)
+    outputs = case.stream.decided(ServiceUnavailableError("nobody is there"))
+    assert shape(outputs) == ["503 inference gateway: ServiceUnavailable - nobody is there", "end"]
+    assert case.feed(ev.ResponseHeaders(ANSWER_HEADERS, True)) == []
+
+
+@pytest.mark.parametrize(
+    ("events", "end"),
+    [
+        ([], ["end"]),
+        (
+            [REQUEST_HEADERS, ev.RequestBody(b"x", False)],
+            ["end the request ended before its body was complete"],
+        ),
+        ([REQUEST_HEADERS, LAST], ["end"]),
+        ([REQUEST_HEADERS, LAST, ev.ResponseHeaders(ANSWER_HEADERS, False)], ["end"]),
+    ],
+)
+def test_a_half_close_ends_well_only_when_nothing_is_held_back(
+    events: list[ev.Event], end: list[str]
+) -> None:
+    case = Case()
+    case.feed(*events)
+    assert shape(case.stream.half_closed()) == end
+
+
+def test_a_half_close_while_deciding_is_answered_all_the_same() -> None:
+    case = Case()
+    case.stream.receive(REQUEST_HEADERS)
+    (order,) = case.stream.receive(LAST)
+    assert list(case.stream.half_closed()) == []
+    assert isinstance(order, ev.Decide)
+    assert shape(case.stream.decided(case.decision(order)))[0] == "RoutedHeaders"
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [(0, 1), (62_000, 1), (62_001, 2), (124_000, 2), (125_000, 3)]
+)
+def test_bodies_are_cut_at_62000_bytes(size: int, count: int) -> None:
+    body = bytes(size)
+    cut = pieces(ev.Direction.REQUEST, body, end=True)
+    assert len(cut) == count
+    assert body_of(cut, ev.Direction.REQUEST) == body
+    ends = [piece.end_of_stream for piece in cut if isinstance(piece, ev.BodyAnswer)]
+    assert ends == [False] * (count - 1) + [True]
+
+
+def cut(data: st.DataObject, body: bytes) -> list[bytes]:
+    places = data.draw(st.lists(st.integers(0, len(body)), max_size=8).map(sorted))
+    return [body[a:b] for a, b in zip([0, *places], [*places, len(body)], strict=True)]
+
+
+@given(data=st.data(), size=st.sampled_from([0, 1, 50, MAX_PIECE_BYTES + 1]))
+def test_any_chunking_of_a_body_gives_the_same_bytes(data: st.DataObject, size: int) -> None:
+    body = bytes(i % 251 for i in range(size))
+    with_trailers = data.draw(st.booleans())
+    request: list[ev.Event] = [ev.RequestBody(piece, False) for piece in cut(data, body)]
+    response: list[ev.Event] = [ev.ResponseBody(piece, False) for piece in cut(data, body)]
+    out = Case().feed(
+        REQUEST_HEADERS,
+        *request,
+        ev.RequestTrailers() if with_trailers else LAST,
+        ev.ResponseHeaders(ANSWER_HEADERS, False),
+        *response,
+        ev.ResponseTrailers() if with_trailers else ev.ResponseBody(b"", True),
+    )
+    orders = [output for output in out if isinstance(output, ev.Decide)]
+    assert [order.request.body for order in orders] == [body]
+    assert body_of(out, ev.Direction.REQUEST) == body
+    assert body_of(out, ev.Direction.RESPONSE) == body
+    for direction in ev.Direction:
+        ends = sum(isinstance(o, ev.BodyAnswer) and o.end_of_stream
+                   and o.direction is direction for o in out)
+        assert ends == (0 if with_trailers else 1)
+
+
+WHOLE: list[ev.Event] = [
+    REQUEST_HEADERS,
+    ev.RequestBody(b'{"model":"m"}', False),
+    LAST,
+    ev.ResponseHeaders(ANSWER_HEADERS, False),
+    ev.ResponseBody(b"{}", False),
+    ev.ResponseBody(b"", True),
+]
+
+
+@pytest.mark.parametrize("length", range(len(WHOLE) + 1))
+def test_a_reset_after_each_message_leaves_the_gauges_at_zero(length: int) -> None:
+    case = Case()
+    case.feed(*WHOLE[:length])
+    case.stream.closed()
+    case.stream.closed()
+    assert sum(change for _, change in case.probe.running) == 0
+
+
+EVENTS = st.sampled_from(
+    [
+        ev.RequestHeaders(HEADERS, False),
+        ev.RequestHeaders(HEADERS, True),
+        ev.RequestHeaders({}, False, body_mode=1),
+        ev.RequestBody(b"a", False),
+        ev.RequestBody(b"b", True),
+        ev.RequestTrailers(),
+        ev.ResponseHeaders(ANSWER_HEADERS, False),
+        ev.ResponseHeaders({}, True, "10.9.9.9:1"),
+        ev.ResponseBody(b"c", False),
+        ev.ResponseBody(b"d", True),
+        ev.ResponseTrailers(),
+        ev.Unknown(),
+    ]
+)
+
+
+@given(st.lists(EVENTS, max_size=12))
+def test_no_order_of_messages_gets_a_spurious_answer(events: list[ev.Event]) -> None:
+    """Per direction: at most one headers answer, then pieces, then at most one end."""
+    case = Case()
+    out = case.feed(*events)
+    case.stream.closed()
+    assert sum(change for _, change in case.probe.running) == 0
+    request = [o for o in shape(out) if o.startswith(("Routed", "REQUEST"))]
+    response = [o for o in shape(out) if o.startswith(("HeadersAnswer", "RESPONSE"))]
+    for answers in (request, response):
+        assert len([a for a in answers if a.endswith("Headers") or a == "HeadersAnswer"]) <= 1
+        if answers:
+            assert answers[0] in ("RoutedHeaders", "HeadersAnswer")
+        ends = [i for i, a in enumerate(answers) if a.endswith((" end", "trailers"))]
+        assert len(ends) <= 1
+        assert not ends or ends[0] == len(answers) - 1
