@@ -1,0 +1,1 @@
+"""What the picker tells about itself: metrics, log lines, the last decisions."""

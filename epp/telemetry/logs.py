@@ -1,0 +1,186 @@
+"""Log lines in the format of the upstream picker, on the standard ``logging`` package.
+
+Verbosity ``V(n)`` is the level ``INFO - n``: V(0) is ``INFO``, and ``--v 4`` lets pass everything
+down to V(4). A record's key/values are its ``fields`` attribute (``extra={"fields": {...}}``, or
+simply ``log``). Every record is one line, a stack trace included.
+
+Source: operations reference, "Log format and levels".
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TextIO
+
+import msgspec
+
+DEFAULT = 2
+VERBOSE = 3
+DEBUG = 4
+TRACE = 5
+
+_MOST_VERBOSE = logging.INFO - 1
+_PREFIX = "epp."
+_ABOVE_INFO = {logging.WARNING: "warn", logging.ERROR: "error", logging.CRITICAL: "fatal"}
+_NAMED_LEVELS = {
+    "debug": logging.INFO - 1,
+    "info": logging.INFO,
+    "error": logging.ERROR,
+    "panic": logging.CRITICAL,
+}
+
+
+class Encoder(StrEnum):
+    """How a line looks."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class TimeEncoding(StrEnum):
+    """How a line spells its time, always in UTC."""
+
+    EPOCH = "epoch"
+    MILLIS = "millis"
+    NANOS = "nanos"
+    ISO8601 = "iso8601"
+    RFC3339 = "rfc3339"
+    RFC3339NANO = "rfc3339nano"
+
+
+def level(v: int) -> int:
+    """The ``logging`` level of V(v).
+
+    Differs: a negative verbosity leaves the errors; upstream's third step down prints nothing.
+    """
+    return logging.INFO - min(v, _MOST_VERBOSE) if v >= 0 else logging.ERROR
+
+
+def log(logger: logging.Logger, v: int, msg: str, /, **fields: object) -> None:
+    """Log ``msg`` at V(v) with key/values; costs one comparison when nobody listens."""
+    number = level(v)
+    if logger.isEnabledFor(number):
+        logger.log(number, msg, extra={"fields": fields}, stacklevel=2)
+
+
+def error(logger: logging.Logger, msg: str, /, **fields: object) -> None:
+    """Log a failure with key/values, one of them usually ``error``."""
+    if logger.isEnabledFor(logging.ERROR):
+        logger.error(msg, extra={"fields": fields}, stacklevel=2)
+
+
+def setup(
+    *,
+    verbosity: int = DEFAULT,
+    encoder: str = Encoder.JSON,
+    time_encoding: str = TimeEncoding.RFC3339,
+    log_level: str = "",
+    stream: TextIO | None = None,
+) -> logging.Handler:
+    """Send every logger's records to ``stream`` (stderr) and return the handler that does it.
+
+    ``log_level``, a name or a verbosity of its own, wins over ``verbosity``. A handler of an
+    earlier call is replaced.
+    """
+    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handler.setFormatter(Formatter(Encoder(encoder), TimeEncoding(time_encoding)))
+    handler.set_name("epp")
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if old.get_name() == "epp"]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(_threshold(verbosity, log_level))
+    return handler
+
+
+class Formatter(logging.Formatter):
+    """Writes a record as one line, its keys in upstream's order."""
+
+    def __init__(self, encoder: Encoder, time_encoding: TimeEncoding) -> None:
+        super().__init__()
+        self._encoder = encoder
+        self._time_encoding = time_encoding
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "level": _level_name(record.levelno),
+            "ts": _timestamp(record.created, self._time_encoding),
+        }
+        name = record.name.removeprefix(_PREFIX)
+        if name not in ("root", "epp"):
+            line["logger"] = name
+        line["caller"] = f"{'/'.join(record.pathname.split('/')[-2:])}:{record.lineno}"
+        line["msg"] = record.getMessage()
+        if self._encoder is Encoder.JSON:
+            for key, value in _fields(record).items():
+                line.setdefault(key, value)
+            return _to_json(line)
+        line["level"] = str(line["level"]).upper()
+        head = [line[key] for key in ("ts", "level", "logger", "caller", "msg") if key in line]
+        fields = _fields(record)
+        columns = [_one_line(str(column)) for column in head]
+        return "\t".join([*columns, _to_json(fields)] if fields else columns)
+
+
+def _threshold(verbosity: int, log_level: str) -> int:
+    if not log_level:
+        return level(verbosity)
+    named = _NAMED_LEVELS.get(log_level.lower())
+    return level(int(log_level)) if named is None else named
+
+
+def _level_name(number: int) -> str:
+    if number > logging.INFO:
+        return _ABOVE_INFO.get(number, "error")
+    v = logging.INFO - number
+    return ("info", "debug")[v] if v < 2 else f"Level(-{v})"
+
+
+def _timestamp(seconds: float, encoding: TimeEncoding) -> str | float:
+    match encoding:
+        case TimeEncoding.EPOCH:
+            return seconds
+        case TimeEncoding.MILLIS:
+            return seconds * 1e3
+        case TimeEncoding.NANOS:
+            return round(seconds * 1e6) * 1000
+    moment = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    if encoding is TimeEncoding.ISO8601:
+        return f"{moment.isoformat(timespec='milliseconds')}Z"
+    if encoding is TimeEncoding.RFC3339:
+        return f"{moment.isoformat(timespec='seconds')}Z"
+    return f"{moment.isoformat(timespec='microseconds').rstrip('0').rstrip('.')}Z"
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    """The record's key/values; those of an exception last."""
+    given = getattr(record, "fields", None)
+    fields: dict[str, object] = {}
+    if isinstance(given, Mapping):
+        for key, value in given.items():
+            fields[str(key)] = _error_text(value) if isinstance(value, BaseException) else value
+    if record.exc_info and record.exc_info[1] is not None:
+        fields.setdefault("error", _error_text(record.exc_info[1]))
+        fields["stacktrace"] = "".join(traceback.format_exception(record.exc_info[1]))
+    return fields
+
+
+def _error_text(problem: BaseException) -> str:
+    return str(problem) or type(problem).__name__
+
+
+def _to_json(value: object) -> str:
+    try:
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    except (TypeError, ValueError):  # a lone surrogate, or a key that is no text
+        return json.dumps(value, default=str, skipkeys=True)
+
+
+def _one_line(text: str) -> str:
+    return "\\n".join(text.splitlines())
