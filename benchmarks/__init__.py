@@ -1,0 +1,1 @@
+"""What the picker costs behind a real Envoy: ``python -m benchmarks``."""

@@ -1,1 +1,1 @@
-"""Starts real parts on loopback for the demo, the system tests and the benchmarks."""
+"""The lab: real processes on loopback for the demo, the system tests and the benchmarks."""

@@ -1,0 +1,289 @@
+"""Builds every part once and runs them together; the only module that knows them all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import grpc
+import uvloop
+
+import epp.plugins
+from epp import __version__
+from epp.config.document import ConfigError
+from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
+from epp.core.clock import Clock
+from epp.core.plugin import Handle
+from epp.datastore.store import Datastore, Pool
+from epp.director import Director
+from epp.discovery.file import EndpointsFileError, follow, read_endpoints
+from epp.exchange import Exchange
+from epp.extproc.certificates import CertificateError, KeyPair, make_self_signed, read_key_pair
+from epp.extproc.health import Health
+from epp.extproc.servicer import ExternalProcessor
+from epp.flags import Options
+from epp.plugins.discovery.file import FileDiscovery
+from epp.plugins.parsers.openai import OpenAIParser
+from epp.saturation import SaturationDetector
+from epp.scrape.extract import ScrapeSettings
+from epp.scrape.loop import Scraper
+from epp.telemetry import logs
+from epp.telemetry.decisions import DecisionLog
+from epp.telemetry.metrics import MetricsProbe
+from epp.telemetry.server import MetricsServer
+from epp.telemetry.tee import Probes
+
+logger = logging.getLogger("setup")
+
+# Differs: without a cluster there is no InferencePool that the flag could name.
+DEFAULT_POOL_NAME = "default"
+
+
+class StartError(Exception):
+    """The picker cannot start; the text is one line that says where and why."""
+
+
+def run(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT, then drain.
+
+    Raises:
+        StartError: a file, a certificate or a port cannot be used.
+    """
+    epp.plugins.load()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(options))
+
+
+async def _main(options: Options) -> None:
+    app = App(options)
+    stop = asyncio.Event()
+    _on_signals(stop)
+    try:
+        await app.serve(stop)
+    except* StartError as errors:
+        raise _first(errors) from None
+
+
+class App:
+    """Every part of the picker, made from the options.
+
+    Raises:
+        StartError: the configuration, the endpoints file or the certificate is unusable.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._clock = Clock()
+        self._datastore = Datastore()
+        self._metrics = MetricsProbe(self._datastore)
+        self._decisions = DecisionLog(self._clock)
+        self._probe = Probes(self._metrics, self._decisions)
+        self._random = Random()
+        self._is_draining = False
+        self._config = self._load_config()
+        self._endpoints_file, self._watches_file = self._find_endpoints()
+        self._key_pair = self._find_key_pair()
+        for listener in self._config.endpoint_listeners:
+            self._datastore.subscribe(added=_ignore, removed=listener.endpoint_removed)
+        self._director = Director(
+            parser=OpenAIParser(),
+            scheduler=self._config.scheduler,
+            datastore=self._datastore,
+            pre_request=self._config.pre_request,
+            saturation=SaturationDetector(self._config.saturation, self._clock),
+            probe=self._probe,
+            random=self._random,
+            honour_subset=not options.disable_endpoint_subset_filter,
+        )
+        self._scraper = Scraper(self._datastore, _scrape_settings(options), self._clock)
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Run until ``stop`` is set, then let running streams finish."""
+        options = self._options
+        health = Health(self._is_serving)
+        metrics_server = MetricsServer(
+            None, options.metrics_port, self._metrics.registry, self._decisions
+        )
+        async with asyncio.TaskGroup() as tasks:
+            processor = ExternalProcessor(
+                self._director,
+                self._open_exchange,
+                tasks,
+                decision_timeout_seconds=options.decision_timeout_seconds,
+            )
+            ext_proc = self._ext_proc_server(processor, health)
+            health_server = grpc.aio.server()
+            health_server.add_generic_rpc_handlers((health.handler(),))
+            _listen(health_server, options.grpc_health_port, None)
+            await _start_metrics(metrics_server, options.metrics_port)
+            loops = [
+                tasks.create_task(self._scraper.run()),
+                tasks.create_task(self._refresh_pool()),
+            ]
+            if self._watches_file:
+                loops.append(tasks.create_task(self._follow_endpoints()))
+            await ext_proc.start()
+            await health_server.start()
+            logs.log(logger, 0, "gRPC server listening", name="ext-proc", port=options.grpc_port)
+            logs.log(logger, 0, "gRPC server listening", name="health", port=options.grpc_health_port)
+            await stop.wait()
+            await self._drain(ext_proc)
+            await health_server.stop(0)
+            await metrics_server.stop()
+            for loop in loops:
+                loop.cancel()
+
+    async def _drain(self, ext_proc: grpc.aio.Server) -> None:
+        """Not serving first, so that proxies go elsewhere; then no new streams; then the end.
+
+        Differs: the older Go picker refuses new streams at once, the newer one waits without limit.
+        """
+        options = self._options
+        self._is_draining = True
+        logs.log(logger, 0, "Draining", delay=options.drain_delay_seconds)
+        await asyncio.sleep(options.drain_delay_seconds)
+        await ext_proc.stop(max(0.0, options.drain_timeout_seconds - options.drain_delay_seconds))
+        logs.log(logger, 0, "Stopped")
+
+    def _load_config(self) -> LoadedConfig:
+        text, name = _config_text(self._options)
+        handle = Handle(random=self._random, clock=self._clock, probe=self._probe)
+        try:
+            config = load_config(text, name, handle)
+        except ConfigError as error:
+            raise StartError(str(error)) from None
+        for notice in config.notices:
+            logger.warning(notice)
+        logs.log(logger, 0, "Loaded configuration", source=name)
+        return config
+
+    def _find_endpoints(self) -> tuple[Path, bool]:
+        """Read the endpoints for the first time; the file, and whether it is to be watched."""
+        path, is_watched = Path(self._options.endpoints_file), True
+        discovery = self._config.discovery
+        if not self._options.endpoints_file:
+            if not isinstance(discovery, FileDiscovery):
+                if not self._options.pool_name:
+                    raise StartError('required "poolName" flag not set')
+                raise StartError(
+                    "no endpoints: name a file with --endpoints-file or a file-discovery plugin "
+                    "in dataLayer.discovery; this version does not read them from Kubernetes"
+                )
+            path, is_watched = Path(discovery.path), discovery.watch_file
+        try:
+            endpoints = read_endpoints(path)
+        except EndpointsFileError as error:
+            raise StartError(str(error)) from None
+        self._datastore.set_endpoints(endpoints)
+        self._datastore.set_pool(
+            Pool(name=self._options.pool_name or DEFAULT_POOL_NAME, namespace=self._options.pool_namespace)
+        )
+        return path, is_watched
+
+    def _find_key_pair(self) -> KeyPair | None:
+        if not self._options.secure_serving:
+            return None
+        if not self._options.cert_path:
+            return make_self_signed()
+        try:
+            return read_key_pair(Path(self._options.cert_path))
+        except CertificateError as error:
+            raise StartError(str(error)) from None
+
+    def _ext_proc_server(self, processor: ExternalProcessor, health: Health) -> grpc.aio.Server:
+        limit = self._options.grpc_max_recv_msg_bytes
+        server = grpc.aio.server(
+            options=[("grpc.max_receive_message_length", limit), ("grpc.so_reuseport", 0)]
+        )
+        server.add_generic_rpc_handlers((processor.handler(), health.handler()))
+        _listen(server, self._options.grpc_port, self._key_pair)
+        return server
+
+    def _is_serving(self) -> bool:
+        return self._datastore.pool is not None and not self._is_draining
+
+    def _open_exchange(self) -> Exchange:
+        return Exchange(clock=self._clock, probe=self._probe, datastore=self._datastore)
+
+    async def _follow_endpoints(self) -> None:
+        def complain(problem: str) -> None:
+            logs.error(logger, "Keeping the last good endpoints", error=problem)
+
+        await follow(self._endpoints_file, self._datastore, complain)
+
+    async def _refresh_pool(self) -> None:
+        options = self._options
+        while True:
+            self._metrics.refresh_pool(
+                self._clock.now(), options.metrics_staleness_threshold_seconds
+            )
+            await asyncio.sleep(options.refresh_prometheus_metrics_interval_seconds)
+
+
+def _config_text(options: Options) -> tuple[str, str]:
+    """The configuration's text and what to call it."""
+    if options.config_text:
+        return options.config_text, "--config-text"
+    if not options.config_file:
+        return DEFAULT_CONFIG, "default configuration"
+    try:
+        return Path(options.config_file).read_text(encoding="utf-8"), options.config_file
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise StartError(
+            f"failed to load config from a file '{options.config_file}' - {reason}"
+        ) from None
+
+
+def _scrape_settings(options: Options) -> ScrapeSettings:
+    return ScrapeSettings(interval_seconds=options.refresh_metrics_interval_seconds)
+
+
+def _listen(server: grpc.aio.Server, port: int, key_pair: KeyPair | None) -> None:
+    address = f"[::]:{port}"
+    try:
+        if key_pair is None:
+            server.add_insecure_port(address)
+        else:
+            credentials = grpc.ssl_server_credentials([(key_pair.key, key_pair.chain)])
+            server.add_secure_port(address, credentials)
+    except RuntimeError:
+        raise StartError(f"cannot listen on port {port}") from None
+
+
+async def _start_metrics(server: MetricsServer, port: int) -> None:
+    try:
+        await server.start()
+    except OSError as error:
+        raise StartError(f"cannot listen on port {port}: {error.strerror}") from None
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    """The first signal drains, the second ends the process at once."""
+
+    def asked() -> None:
+        if stop.is_set():
+            os._exit(1)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked)
+
+
+def _ignore(_endpoint: object) -> None:
+    """Nothing to do."""
+
+
+def _first(group: BaseExceptionGroup[StartError]) -> StartError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, StartError)
+    return error

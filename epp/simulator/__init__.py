@@ -1,0 +1,1 @@
+"""A fake vLLM model server: real wire formats, simulated time, no model."""

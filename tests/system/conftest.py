@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import pytest_asyncio
+from aiohttp import ClientSession, ClientTimeout
+
+from lab.envoy import Envoy, run_envoy
+from lab.picker import Picker, run_picker
+from tests.system.upstreams import Upstream, run_upstream
+
+
+class Gateway(msgspec.Struct, frozen=True):
+    """A real Envoy, the picker behind it, two model servers, and a client."""
+
+    envoy: Envoy
+    picker: Picker
+    upstreams: list[Upstream]
+    client: ClientSession
+
+    def running_requests(self) -> float:
+        """The gauge of requests that are on a model server, summed over the models."""
+        lines = self.picker.metrics().splitlines()
+        gauge = "inference_objective_running_requests{"
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(gauge))
+
+
+@pytest_asyncio.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+    async with AsyncExitStack() as parts:
+        upstreams = [await parts.enter_async_context(run_upstream()) for _ in range(2)]
+        endpoints = [upstream.endpoint for upstream in upstreams]
+        picker = parts.enter_context(run_picker(tmp_path, endpoints))
+        envoy = parts.enter_context(
+            run_envoy(tmp_path, picker_port=picker.port, endpoints=endpoints)
+        )
+        client = await parts.enter_async_context(
+            ClientSession(envoy.url, timeout=ClientTimeout(total=30))
+        )
+        yield Gateway(envoy, picker, upstreams, client)

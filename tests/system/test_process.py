@@ -1,0 +1,139 @@
+"""The picker as a process: flags, ports, bad input, health and shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from lab.picker import PickerPorts, run_picker
+from tests.system.conftest import Gateway
+from tests.system.upstreams import EVENT
+
+pytestmark = pytest.mark.system
+
+
+def run_to_its_end(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "epp", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+ENDPOINTS = 'endpoints:\n- {name: a, address: 127.0.0.1, port: "8001"}\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["--no-such-flag"], 2, ["flag provided but not defined: -no-such-flag", "Usage"]),
+        (["--grpc-port", "x"], 2, ['invalid value "x" for flag -grpc-port: parse error']),
+        ([], 1, ['required \\"poolName\\" flag not set']),
+        (["--pool-name", "p"], 1, ["no endpoints: name a file with --endpoints-file"]),
+        (["--endpoints-file", "missing.yaml"], 1, ["missing.yaml"]),
+        (["--endpoints-file", "bad.yaml"], 1, ["bad.yaml:2", "endpoints[0].port"]),
+        (["--endpoints-file", "good.yaml", "--cert-path", "nowhere"], 1, ["nowhere/tls.crt"]),
+        (["--endpoints-file", "good.yaml", "--config-file", "no.yaml"], 1, ["'no.yaml'"]),
+        (
+            ["--endpoints-file", "good.yaml", "--config-text", "plugins:\n- type: nope"],
+            1,
+            ["--config-text:2: plugins[0].type: plugin type 'nope' is not found in registry"],
+        ),
+        (["--help"], 0, ["--pool-name", "--config-file"]),
+    ],
+)
+def test_a_start_that_cannot_be_says_why_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    status: int,
+    told: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.yaml").write_text(ENDPOINTS)
+    (tmp_path / "bad.yaml").write_text(ENDPOINTS.replace("8001", "none"))
+    ended = run_to_its_end("--zap-encoder", "json", *arguments)
+    assert ended.returncode == status, ended.stderr
+    for text in told:
+        assert text in ended.stderr + ended.stdout
+    assert "Traceback" not in ended.stderr
+    if status == 1:
+        assert len([line for line in ended.stderr.splitlines() if "error" in line]) == 1
+
+
+async def test_health_is_served_on_both_ports_whatever_the_name(gateway: Gateway) -> None:
+    ports = gateway.picker.ports
+    names = ["inference-extension", "", "envoy.service.ext_proc.v3.ExternalProcessor"]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.health}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for name in names:
+            answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            async for _ in health.Watch(health_pb2.HealthCheckRequest()):
+                pass
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_health_on_the_ext_proc_port_without_tls(tmp_path: Path) -> None:
+    with run_picker(tmp_path, [], flags=["--secure-serving=false"]) as picker:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{picker.port}") as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            answer = await health.Check(
+                health_pb2.HealthCheckRequest(service="envoy.service.ext_proc.v3.ExternalProcessor")
+            )
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_sigterm_lets_a_running_stream_finish_and_exits_0(gateway: Gateway) -> None:
+    async with gateway.client.post(
+        "/v1/completions?events=-2", data=b'{"model":"m","prompt":"x"}'
+    ) as response:
+        assert await response.content.readline() == EVENT.splitlines()[0] + b"\n"
+        gateway.picker.process.signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        assert gateway.picker.process.running
+        for upstream in gateway.upstreams:
+            upstream.release.set()
+        assert (await response.read()).endswith(b"data: [DONE]\n\n")
+    assert await asyncio.to_thread(gateway.picker.process.wait, 20) == 0
+
+
+def test_without_streams_sigterm_ends_the_process_at_once(tmp_path: Path) -> None:
+    with run_picker(tmp_path, []) as picker:
+        picker.process.signal(signal.SIGTERM)
+        assert picker.process.wait(20) == 0
+
+
+def test_a_taken_port_is_told(tmp_path: Path) -> None:
+    with run_picker(tmp_path, []) as picker:
+        ports = PickerPorts.free()
+        ended = run_to_its_end(
+            *["--endpoints-file", str(picker.endpoints_file)],
+            *["--grpc-port", str(picker.port), "--grpc-health-port", str(ports.health)],
+            *["--metrics-port", str(ports.metrics)],
+        )
+        assert ended.returncode == 1
+        assert f"cannot listen on port {picker.port}" in ended.stderr
+
+
+async def test_a_broken_endpoints_file_keeps_the_last_good_one(gateway: Gateway) -> None:
+    good = gateway.picker.endpoints_file.read_text()
+    gateway.picker.endpoints_file.write_text("endpoints: [{name: x}]")
+    for _ in range(100):
+        if "Keeping the last good endpoints" in gateway.picker.process.describe():
+            break
+        await asyncio.sleep(0.1)
+    assert "Keeping the last good endpoints" in gateway.picker.process.describe()
+    async with gateway.client.get("/v1/models") as response:
+        assert response.status == 200
+    gateway.picker.endpoints_file.write_text(good)
