@@ -9,10 +9,12 @@ import tempfile
 from pathlib import Path
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bench import Bench, Figure, Report
+from benchmarks.cases import ENVOY_MS_PER_SMALL_REQUEST, ENVOY_US_PER_CHUNK
 from lab.process import ProcessError
 
 
@@ -42,6 +44,9 @@ def main() -> int:
     except (ProcessError, OSError) as error:
         print(f"{error}\nThe logs are in {directory}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        shutil.rmtree(directory, ignore_errors=True)
+        return 130
     if arguments.json is not None:
         arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
     _print(report, console)
@@ -53,27 +58,22 @@ def main() -> int:
 
 
 def _print(report: Report, console: Console) -> None:
-    machine = report.machine
-    table = Table(title="CPU and memory of the picker, behind a real Envoy")
-    table.add_column("case")
-    for heading in ("picker", "Go picker", "ratio", "p50 ms", "p95 ms", "p99 ms", "requests/s"):
-        table.add_column(heading, justify="right")
-    table.add_column("unit")
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("cost of the picker", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for heading in ("here", "Go", "ratio", "p50", "p95", "p99", "req/s", "Envoy"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for figure in report.figures:
         latency = figure.latency
-        times = (
-            [_number(ms) for ms in (latency.p50_ms, latency.p95_ms, latency.p99_ms)]
-            if latency
-            else ["", "", ""]
-        )
+        times = [latency.p50_ms, latency.p95_ms, latency.p99_ms] if latency else [None] * 3
+        rate = figure.requests_per_second or None
         table.add_row(
             figure.name,
+            figure.unit.partition("/")[0],
             _number(figure.value),
             _number(figure.reference),
             f"{figure.ratio:.2f}",
-            *times,
-            f"{figure.requests_per_second:.0f}" if figure.requests_per_second else "",
-            figure.unit,
+            *map(_number, [*times, rate, figure.envoy_value]),
         )
     console.print(table)
     for figure in report.figures:
@@ -81,16 +81,22 @@ def _print(report: Report, console: Console) -> None:
             console.print(f"{figure.name}: {figure.note}", highlight=False)
         for problem, count in figure.problems.items():
             console.print(f"[red]{figure.name}: {count} x {problem}[/red]", highlight=False)
+    machine = report.machine
     console.print(
-        f"{machine.cpu_model}, {machine.cores} cores, Python {machine.python}, "
-        f"{machine.git_commit}, {machine.date}. CPU is net of the idle rate of the same run; "
-        "the Go figures are of two cores of another day: compare magnitudes.",
+        f"\n{machine.cpu_model}, {machine.cores} cores (load {machine.load_average:.1f} at start), "
+        f"Python {machine.python}, {machine.git_commit}, {machine.date}.\n"
+        "CPU is net of the idle rate of the same run, latency in ms as the client sees it. The Go "
+        "figures are of another two-core machine; Envoy, the same program in both, needed "
+        f"{ENVOY_MS_PER_SMALL_REQUEST} ms per small request and {ENVOY_US_PER_CHUNK} us per chunk "
+        "there, which tells how the machines compare.",
         highlight=False,
     )
 
 
-def _number(value: float) -> str:
+def _number(value: float | None) -> str:
     """Three significant digits."""
+    if value is None:
+        return ""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

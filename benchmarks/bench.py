@@ -91,12 +91,13 @@ class Bench:
         Raises:
             ProcessError: a process did not start, or died.
         """
+        machine = Machine.here()
         with self._backend() as endpoints:
             self._traffic(endpoints[:TRAFFIC_ENDPOINTS])
             self._verbose_traffic(endpoints[:TRAFFIC_ENDPOINTS])
             with run_picker(self._directory, endpoints, flags=self._flags) as picker:
                 self._idle(picker, len(endpoints))
-        return Report(Machine.here(), self._quick, self._figures)
+        return Report(machine, self._quick, self._figures)
 
     @contextlib.contextmanager
     def _backend(self) -> Iterator[list[LabEndpoint]]:

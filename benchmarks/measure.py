@@ -88,6 +88,8 @@ class Machine(msgspec.Struct, frozen=True):
     python: str
     git_commit: str
     date: str
+    # Over the last minute; above zero before a run, others disturb it.
+    load_average: float
 
     @classmethod
     def here(cls) -> Machine:
@@ -99,6 +101,7 @@ class Machine(msgspec.Struct, frozen=True):
             python=platform.python_version(),
             git_commit=_output("git", "describe", "--always", "--dirty") or "unknown",
             date=datetime.now(UTC).isoformat(timespec="seconds"),
+            load_average=os.getloadavg()[0],
         )
 
 

@@ -6,8 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -15,7 +13,6 @@ import grpc
 import uvloop
 
 import epp.plugins
-from epp import __version__
 from epp.config.document import ConfigError
 from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
 from epp.core.clock import Clock
@@ -31,8 +28,9 @@ from epp.flags import Options
 from epp.plugins.discovery.file import FileDiscovery
 from epp.plugins.parsers.openai import OpenAIParser
 from epp.saturation import SaturationDetector
-from epp.scrape.extract import ScrapeSettings
+from epp.scrape.extract import KV_CACHE_SPECS, ScrapeSettings
 from epp.scrape.loop import Scraper
+from epp.scrape.spec import MetricSpec
 from epp.telemetry import logs
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
@@ -131,7 +129,9 @@ class App:
             await ext_proc.start()
             await health_server.start()
             logs.log(logger, 0, "gRPC server listening", name="ext-proc", port=options.grpc_port)
-            logs.log(logger, 0, "gRPC server listening", name="health", port=options.grpc_health_port)
+            logs.log(
+                logger, 0, "gRPC server listening", name="health", port=options.grpc_health_port
+            )
             await stop.wait()
             await self._drain(ext_proc)
             await health_server.stop(0)
@@ -182,7 +182,10 @@ class App:
             raise StartError(str(error)) from None
         self._datastore.set_endpoints(endpoints)
         self._datastore.set_pool(
-            Pool(name=self._options.pool_name or DEFAULT_POOL_NAME, namespace=self._options.pool_namespace)
+            Pool(
+                name=self._options.pool_name or DEFAULT_POOL_NAME,
+                namespace=self._options.pool_namespace,
+            )
         )
         return path, is_watched
 
@@ -242,7 +245,33 @@ def _config_text(options: Options) -> tuple[str, str]:
 
 
 def _scrape_settings(options: Options) -> ScrapeSettings:
-    return ScrapeSettings(interval_seconds=options.refresh_metrics_interval_seconds)
+    kv_flag = "kv-cache-usage-percentage-metric"
+    kv_cache: tuple[MetricSpec, ...] = KV_CACHE_SPECS
+    if options.kv_metric_given:
+        named = _spec(kv_flag, options.kv_cache_usage_percentage_metric)
+        kv_cache = (named,) if named else ()
+    return ScrapeSettings(
+        waiting=_spec("total-queued-requests-metric", options.total_queued_requests_metric),
+        kv_cache=kv_cache,
+        lora=_spec("lora-info-metric", options.lora_info_metric),
+        cache_info=_spec("cache-info-metric", options.cache_info_metric),
+        interval_seconds=options.refresh_metrics_interval_seconds,
+        port=options.model_server_metrics_port,
+        path=options.model_server_metrics_path,
+        scheme=options.model_server_metrics_scheme,
+        insecure_skip_verify=options.model_server_metrics_https_insecure_skip_verify,
+    )
+
+
+def _spec(flag: str, text: str) -> MetricSpec | None:
+    """A metric spec; an empty one switches that metric off."""
+    try:
+        spec = MetricSpec.parse(text)
+    except ValueError as error:
+        raise StartError(f"flag -{flag}: {error}") from None
+    if spec is None:
+        logs.log(logger, 0, f"Not scraping metric: {flag}")
+    return spec
 
 
 def _listen(server: grpc.aio.Server, port: int, key_pair: KeyPair | None) -> None:

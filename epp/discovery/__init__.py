@@ -1,0 +1,1 @@
+"""Where endpoints come from when Kubernetes does not say."""

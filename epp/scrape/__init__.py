@@ -1,0 +1,1 @@
+"""Reads what every endpoint's model server says of itself, again and again."""

@@ -80,7 +80,9 @@ class CompletionRequest(GenerationRequest, frozen=True, kw_only=True):
         match self.prompt:
             case str(text) | [str(text)]:
                 return tokenize(text)
-            case [list(ids)] | [int(), *_] as ids if all(isinstance(item, int) for item in ids):
+            case [list(ids)]:
+                return [f"{item} " for item in ids]
+            case [int(), *_] as ids if all(isinstance(item, int) for item in ids):
                 return [f"{item} " for item in ids]
         raise ApiError("The prompt should be one text or one list of token ids")
 

@@ -45,7 +45,7 @@ def filled(message_class: type[Message], choice: int, depth: int = 0) -> Message
     return message
 
 
-def _fill(message: Message, field: FieldDescriptor, choice: int, depth: int) -> None:
+def _fill(message: Message, field: Any, choice: int, depth: int) -> None:
     target: Any = message
     kind = field.message_type
     if kind is not None and kind.GetOptions().map_entry:
@@ -70,7 +70,7 @@ def _class_of(descriptor: Any) -> type[Message]:
     return GetMessageClass(descriptor)
 
 
-def _scalar(field: FieldDescriptor) -> Any:
+def _scalar(field: Any) -> Any:
     if field.enum_type is not None:
         return 1
     return {
@@ -108,4 +108,4 @@ def _names_of(message: Message) -> set[str]:
 
 
 def _names(message: Any) -> set[str]:
-    return {name for name in message.to_dict(casing=betterproto2.Casing.SNAKE)}
+    return set(message.to_dict(casing=betterproto2.Casing.SNAKE))

@@ -90,9 +90,9 @@ async def run_upstream() -> AsyncIterator[Upstream]:
     upstream = Upstream(free_port())
     app = web.Application(client_max_size=64 * 2**20)
     app.router.add_route("*", "/{path:.*}", upstream.answer)
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", upstream.port, shutdown_timeout=1).start()
+    await web.TCPSite(runner, "127.0.0.1", upstream.port).start()
     try:
         yield upstream
     finally:

@@ -1,0 +1,206 @@
+"""A file that lists the endpoints: how it is read, and followed while it changes.
+
+Source: operations reference, "Router file discovery (no Kubernetes)".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from epp.config.document import ConfigError, Document, read_document
+from epp.core.endpoint import Endpoint
+from epp.datastore.store import Datastore
+
+MAX_FILE_BYTES = 1024 * 1024
+MAX_PORT = 65535
+DEFAULT_NAMESPACE = "default"
+POLL_SECONDS = 0.5
+
+_State: TypeAlias = tuple[int, int, int] | None
+
+
+class EndpointsFileError(ValueError):
+    """The file cannot be used; one line with the place and the rule of every problem."""
+
+
+def read_endpoints(path: Path) -> list[Endpoint]:
+    """The endpoints that the file lists, in its order.
+
+    Raises:
+        EndpointsFileError: the file cannot be read, or something in it is wrong.
+    """
+    return parse_endpoints(_read(path), str(path))
+
+
+def parse_endpoints(content: bytes, name: str) -> list[Endpoint]:
+    """The endpoints listed in ``content``, YAML or JSON; ``name`` is the file's in errors.
+
+    Raises:
+        EndpointsFileError: something in it is wrong.
+    """
+    if len(content) > MAX_FILE_BYTES:
+        raise EndpointsFileError(f"{name}: larger than {MAX_FILE_BYTES} bytes")
+    try:
+        document = read_document(content.decode("utf-8-sig"), name)
+    except UnicodeDecodeError:
+        raise EndpointsFileError(f"{name}: is not UTF-8") from None
+    except ConfigError as error:
+        raise EndpointsFileError(_one_line(str(error))) from None
+    return _EndpointList(document).read()
+
+
+async def follow(
+    path: Path,
+    datastore: Datastore,
+    on_error: Callable[[str], None],
+    *,
+    poll_seconds: float = POLL_SECONDS,
+) -> None:
+    """Keep the datastore's endpoints those of the file, until cancelled.
+
+    A file that is broken or gone changes nothing and is reported once for each content. What is
+    watched is the file that the path leads to, so that a ConfigMap's change of links counts.
+
+    Differs: the Go router applies the good part of a broken file, and forgets the rest.
+    """
+    seen: _State = (-1, -1, -1)
+    reported: tuple[str, bytes] | None = None
+    while True:
+        state = _state_of(path)
+        if state != seen:
+            seen = state
+            content = b""
+            try:
+                content = _read(path)
+                endpoints = parse_endpoints(content, str(path))
+            except EndpointsFileError as error:
+                if reported != (str(error), content):
+                    reported = (str(error), content)
+                    on_error(str(error))
+            else:
+                reported = None
+                datastore.set_endpoints(endpoints)
+        await asyncio.sleep(poll_seconds)
+
+
+def _state_of(path: Path) -> _State:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise EndpointsFileError(f"{path}: {error.strerror}") from None
+
+
+class _EndpointList:
+    """One reading of a document; collects what is wrong with it."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._problems: list[str] = []
+
+    def read(self) -> list[Endpoint]:
+        value = self._document.value
+        entries = value.get("endpoints") if isinstance(value, dict) else None
+        if not isinstance(entries, list):
+            self._wrong("$", "expected a mapping with the list `endpoints`")
+            entries = []
+        endpoints = [self._endpoint(entry, f"$.endpoints[{i}]") for i, entry in enumerate(entries)]
+        self._check_unique(endpoints)
+        if self._problems:
+            raise EndpointsFileError(_one_line("; ".join(self._problems)))
+        return [endpoint for endpoint in endpoints if endpoint is not None]
+
+    def _endpoint(self, entry: Any, place: str) -> Endpoint | None:
+        if not isinstance(entry, dict):
+            self._wrong(place, "expected a mapping")
+            return None
+        name = self._part_of_id(entry, "name", place)
+        namespace = self._part_of_id({"namespace": DEFAULT_NAMESPACE} | entry, "namespace", place)
+        address = self._address(entry, place)
+        port = self._port(entry, place)
+        labels = self._labels(entry, place)
+        return Endpoint(
+            id=f"{namespace}/{name}",
+            name=name,
+            namespace=namespace,
+            address=address,
+            port=port,
+            labels=labels,
+        )
+
+    def _part_of_id(self, entry: dict[str, Any], key: str, place: str) -> str:
+        value = entry.get(key)
+        if isinstance(value, str) and value and "/" not in value:
+            return value
+        self._wrong_value(entry, key, place, "a string, not empty, without /")
+        return ""
+
+    def _address(self, entry: dict[str, Any], place: str) -> str:
+        """Differs: the Go router takes IPv4 only."""
+        value = entry.get("address")
+        try:
+            if isinstance(value, str) and "%" not in value:
+                return str(ip_address(value))
+        except ValueError:
+            pass
+        self._wrong_value(entry, "address", place, "a literal IP address")
+        return ""
+
+    def _port(self, entry: dict[str, Any], place: str) -> int:
+        """Differs: the Go router takes a string only."""
+        value = entry.get("port")
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 9:
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_PORT:
+            return value
+        self._wrong_value(entry, "port", place, f"a number from 1 to {MAX_PORT}")
+        return 0
+
+    def _labels(self, entry: dict[str, Any], place: str) -> dict[str, str]:
+        labels = entry.get("labels")
+        if labels is None:
+            return {}
+        if not isinstance(labels, dict):
+            self._wrong(f"{place}.labels", "expected a mapping")
+            return {}
+        for label, value in labels.items():
+            if not isinstance(value, str):
+                self._wrong(f"{place}.labels.{label}", "expected a string (in quotes)")
+        return labels
+
+    def _check_unique(self, endpoints: list[Endpoint | None]) -> None:
+        first: dict[str, int] = {}
+        for i, endpoint in enumerate(endpoints):
+            if endpoint is None or not (endpoint.name and endpoint.namespace):
+                continue
+            before = first.setdefault(endpoint.id, i)
+            if before != i:
+                self._wrong(
+                    f"$.endpoints[{i}].name", f"{endpoint.id} is already endpoints[{before}]"
+                )
+
+    def _wrong_value(self, entry: dict[str, Any], key: str, place: str, wanted: str) -> None:
+        if key in entry:
+            self._wrong(f"{place}.{key}", f"expected {wanted}")
+        else:
+            self._wrong(place, f"`{key}` is missing: {wanted}")
+
+    def _wrong(self, place: str, rule: str) -> None:
+        self._problems.append(self._document.problem(place, rule))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

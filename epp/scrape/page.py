@@ -1,0 +1,167 @@
+"""Finds a few metrics in a page of Prometheus text, without reading the rest of it.
+
+Model servers answer with 15 to 150 kB of which a handful of lines matter, and they are asked twenty
+times a second. Theory of operation:
+
+* ``bytes.find`` jumps to the first line that begins with the wanted name. The format keeps all
+  samples of a metric together, so reading stops at the end of the group that has a match.
+* The next page of the same server has that group at nearly the same place: it is looked for there
+  first, and in the whole page only when it is not the first of its group there.
+* A line that was read before (the labels of an info metric never change) is not read again.
+
+This takes a fifth of the time of searching and reading the whole of a 15 kB page for each metric,
+and does not grow with the page; the plain version is in the tests.
+
+Differs: a line that breaks the format costs only itself; in the Go pickers it costs the page. A
+metric without a TYPE line reads like a gauge; there it reads 0. NaN and infinity count as missing.
+
+Source: operations reference, "Text format parsing" and "Which sample wins".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from math import isfinite
+
+import msgspec
+
+from epp.scrape.spec import MetricSpec
+
+MAX_LINES = 10_000
+"""Lines of one metric that are looked at: what a page can cost is bounded."""
+
+_NEARBY_BYTES = 512
+_MAX_REMEMBERED_LINES = 64
+_MAX_REMEMBERED_BYTES = 2048
+
+# What follows the name: labels in braces or a blank, the value, perhaps a timestamp. The loops are
+# possessive, so that no line takes longer than its length.
+_REST_OF_LINE = re.compile(
+    rb"(?:[ \t]*+\{((?:[ \t]*+[^\s={},\"]++[ \t]*+=[ \t]*+"
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t]*+(?:,|(?=\})))*+)[ \t]*+\}[ \t]*+|[ \t]++)'
+    rb"([^\s{}_]++)"
+    rb"(?:[ \t]++(-?+[0-9]++(?:\.[0-9]++)?+))?+\s*+"
+)
+_LABEL = re.compile(rb'([^\s={},"]++)[ \t]*+=[ \t]*+"([^"\\]*+(?:\\.[^"\\]*+)*+)"')
+_ESCAPE = re.compile(rb"\\(.)")
+_ESCAPED = {b"n": b"\n", b'"': b'"', b"\\": b"\\"}
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One line of a metric; a timestamp that it does not have is 0."""
+
+    value: float
+    labels: Mapping[str, str] = {}
+    timestamp: float = 0.0
+
+
+class MetricFinder:
+    """Finds one metric in successive pages of one model server.
+
+    Samples come with their labels if ``with_labels`` is set or the spec asks for some.
+    """
+
+    __slots__ = ("_last_start", "_line_start", "_name", "_remembered", "_wanted", "_with_labels")
+
+    def __init__(self, spec: MetricSpec, *, with_labels: bool = False) -> None:
+        self._name = spec.name.encode()
+        self._line_start = b"\n" + self._name
+        self._wanted = spec.labels
+        self._with_labels = with_labels or bool(spec.labels)
+        self._last_start = 0
+        self._remembered: dict[bytes, Sample | None] = {}
+
+    def find(self, page: bytes) -> Sequence[Sample]:
+        """The matching samples with a usable number, in page order."""
+        start = self._start_nearby(page)
+        if start is None:
+            start = self._start_from(page, 0)
+        return self._read_group(page, start)
+
+    def find_best(self, page: bytes) -> Sample | None:
+        """The sample with the greatest timestamp, of equal ones the first."""
+        best = None
+        for sample in self.find(page):
+            if best is None or sample.timestamp > best.timestamp:
+                best = sample
+        return best
+
+    def _start_nearby(self, page: bytes) -> int | None:
+        """Where the group starts, if that is about where it was in the page before."""
+        last = self._last_start
+        before = page.find(self._line_start, max(0, last - _NEARBY_BYTES), last + _NEARBY_BYTES)
+        if before < 0 or page.startswith(self._name, page.rfind(b"\n", 0, before) + 1):
+            return None
+        return before + 1
+
+    def _start_from(self, page: bytes, at: int) -> int | None:
+        """The first line at or after the line start ``at`` that begins with the name."""
+        if page.startswith(self._name, at):
+            return at
+        before = page.find(self._line_start, at and at - 1)
+        return before + 1 if before >= 0 else None
+
+    def _read_group(self, page: bytes, start: int | None) -> Sequence[Sample]:
+        """The samples of the first group from ``start`` on that has any."""
+        found: list[Sample] = []
+        lines = 0
+        while start is not None and lines < MAX_LINES:
+            lines += 1
+            end = page.find(b"\n", start)
+            line = page[start:end] if end >= 0 else page[start:]
+            sample = self._read(line)
+            if sample is not None:
+                if not found:
+                    self._last_start = start
+                found.append(sample)
+            start = end + 1 if end >= 0 else len(page)
+            if not page.startswith(self._name, start):
+                start = None if found else self._start_from(page, start)
+        return found
+
+    def _read(self, line: bytes) -> Sample | None:
+        try:
+            return self._remembered[line]
+        except KeyError:
+            sample = self._parse(line)
+        if len(line) <= _MAX_REMEMBERED_BYTES:
+            if len(self._remembered) >= _MAX_REMEMBERED_LINES:
+                self._remembered.clear()
+            self._remembered[line] = sample
+        return sample
+
+    def _parse(self, line: bytes) -> Sample | None:
+        match = _REST_OF_LINE.fullmatch(line, len(self._name))
+        if match is None:
+            return None
+        value = _number(match[2])
+        if value is None:
+            return None
+        labels = _labels(match[1] or b"") if self._with_labels else {}
+        for label, wanted in self._wanted:
+            if labels.get(label) != wanted:
+                return None
+        return Sample(value, labels, float(match[3] or 0))
+
+
+def _number(text: bytes) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if isfinite(value) else None
+
+
+def _labels(raw: bytes) -> dict[str, str]:
+    return {_text(name): _text(value) for name, value in _LABEL.findall(raw)}
+
+
+def _text(raw: bytes) -> str:
+    if b"\\" in raw:
+        raw = _ESCAPE.sub(_unescape, raw)
+    return raw.decode("utf-8", "replace")
+
+
+def _unescape(escape: re.Match[bytes]) -> bytes:
+    return _ESCAPED.get(escape[1], escape[0])

@@ -1,0 +1,194 @@
+"""The smallest worlds: a clock that stands still, a probe that takes notes, a few endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, NamedTuple
+
+from epp.core.clock import Clock
+from epp.core.decision import Decision, ProfileRun
+from epp.core.endpoint import Endpoint, EndpointMetrics
+from epp.core.plugin import Handle
+from epp.core.probe import Probe
+from epp.core.request import ChatMessage, InferenceRequest, RequestBody, Usage
+
+SEED = 42
+
+
+class FakeClock(Clock):
+    """Time that passes only when a test says so."""
+
+    def __init__(self, start: float = 1000.0) -> None:
+        self._now = start
+        self._start = start
+
+    def now(self) -> float:
+        return self._now
+
+    def time_of_day(self) -> datetime:
+        noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
+        return noon + timedelta(seconds=self._now - self._start)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._now += seconds
+
+
+class Complete(NamedTuple):
+    """One ``response_complete``."""
+
+    model: str
+    target: str
+    seconds: float
+    size_bytes: int
+    is_streaming: bool
+    usage: Usage | None
+
+
+class FakeProbe(Probe):
+    """Takes notes: ``calls`` are the names of the reports in order, the lists hold their content."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.plugins: list[tuple[str, str, str]] = []
+        self.plugin_failures: list[tuple[str, str, str, Exception]] = []
+        self.cycles: list[float] = []
+        self.decisions: list[Decision] = []
+        self.routed: list[tuple[str, str, int]] = []
+        self.failed: list[tuple[str, str, str]] = []
+        self.running: list[tuple[str, int]] = []
+        self.complete: list[Complete] = []
+        self.prefix_matches: list[tuple[int, int, int]] = []
+        self.index_sizes: list[int] = []
+
+    def plugin_ran(self, point: str, type_name: str, name: str, seconds: float) -> None:
+        self.calls.append("plugin_ran")
+        self.plugins.append((point, type_name, name))
+
+    def plugin_failed(self, point: str, type_name: str, name: str, error: Exception) -> None:
+        self.calls.append("plugin_failed")
+        self.plugin_failures.append((point, type_name, name, error))
+
+    def scheduled(self, seconds: float) -> None:
+        self.calls.append("scheduled")
+        self.cycles.append(seconds)
+
+    def decided(self, decision: Decision) -> None:
+        self.calls.append("decided")
+        self.decisions.append(decision)
+
+    def request_routed(self, model: str, target: str, size_bytes: int) -> None:
+        self.calls.append("request_routed")
+        self.routed.append((model, target, size_bytes))
+
+    def request_failed(self, model: str, target: str, code: str) -> None:
+        self.calls.append("request_failed")
+        self.failed.append((model, target, code))
+
+    def running_changed(self, model: str, change: int) -> None:
+        self.calls.append("running_changed")
+        self.running.append((model, change))
+
+    def response_complete(
+        self,
+        model: str,
+        target: str,
+        *,
+        seconds: float,
+        size_bytes: int,
+        is_streaming: bool,
+        usage: Usage | None,
+    ) -> None:
+        self.calls.append("response_complete")
+        self.complete.append(Complete(model, target, seconds, size_bytes, is_streaming, usage))
+
+    def prefix_matched(self, matched_blocks: int, total_blocks: int, block_bytes: int) -> None:
+        self.calls.append("prefix_matched")
+        self.prefix_matches.append((matched_blocks, total_blocks, block_bytes))
+
+    def prefix_index_sized(self, entries: int) -> None:
+        self.calls.append("prefix_index_sized")
+        self.index_sizes.append(entries)
+
+
+def make_endpoint(
+    name: str,
+    *,
+    address: str = "10.0.0.1",
+    port: int = 8000,
+    namespace: str = "default",
+    labels: Mapping[str, str] | None = None,
+    **metrics: Any,
+) -> Endpoint:
+    """An endpoint; ``metrics`` are fields of ``EndpointMetrics``."""
+    return Endpoint(
+        id=f"{namespace}/{name}",
+        name=name,
+        namespace=namespace,
+        address=address,
+        port=port,
+        labels=labels or {},
+        metrics=EndpointMetrics(**metrics),
+    )
+
+
+def endpoints(*waiting_queue_sizes: int) -> list[Endpoint]:
+    """Endpoints ``a``, ``b``, ... at 10.0.0.1, 10.0.0.2, ... with these waiting queues."""
+    return [
+        make_endpoint(
+            chr(ord("a") + i) if i < 26 else f"e{i}",
+            address=f"10.0.{(i + 1) // 256}.{(i + 1) % 256}",
+            waiting_queue_size=size,
+        )
+        for i, size in enumerate(waiting_queue_sizes)
+    ]
+
+
+def make_request(
+    prompt: str | None = "hello",
+    *,
+    model: str = "m",
+    target: str | None = None,
+    messages: Sequence[ChatMessage] | None = None,
+    cache_salt: str = "",
+    headers: Mapping[str, bytes] | None = None,
+    priority: int = 0,
+    request_id: str = "r1",
+) -> InferenceRequest:
+    """A parsed request; with ``messages`` it is a chat, without prompt too it has no body."""
+    body: RequestBody | None = None
+    if messages is not None:
+        body = RequestBody(model=model, messages=messages, cache_salt=cache_salt)
+    elif prompt is not None:
+        body = RequestBody(model=model, prompt=prompt, cache_salt=cache_salt)
+    return InferenceRequest(
+        request_id=request_id,
+        headers=headers or {},
+        body=body,
+        incoming_model=model if body else "",
+        target_model=(model if target is None else target) if body else "",
+        priority=priority,
+    )
+
+
+def make_handle(
+    *, probe: Probe | None = None, clock: Clock | None = None, seed: int = SEED
+) -> Handle:
+    """What plugins may use: seeded chance, a still clock, a probe that takes notes."""
+    return Handle(random=Random(seed), clock=clock or FakeClock(), probe=probe or FakeProbe())
+
+
+def make_run(*candidates: Endpoint, picked: Sequence[Endpoint], profile: str = "p") -> ProfileRun:
+    """A pass of a profile that removed nobody and scored nothing."""
+    return ProfileRun(
+        profile=profile,
+        candidates=candidates,
+        filters=(),
+        scored=candidates,
+        scorers=(),
+        totals=(0.0,) * len(candidates),
+        picker="fake",
+        picked=tuple(picked),
+    )
