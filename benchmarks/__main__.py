@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-from rich import box
 from rich.console import Console
 from rich.table import Table
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import re
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
@@ -95,8 +97,9 @@ class Steps:
 class Connection(asyncio.Protocol):
     """One keep-alive connection; requests come one after the other."""
 
-    def __init__(self, page: MetricsPage, steps: Steps) -> None:
-        self._page = page
+    def __init__(self, pages: Sequence[MetricsPage], index: int, steps: Steps) -> None:
+        self._pages = pages
+        self._page = pages[index]
         self._steps = steps
         self._received = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -137,6 +140,10 @@ class Connection(asyncio.Protocol):
     def _answer(self, head: bytes, body: bytes) -> None:
         if head.startswith(b"GET /metrics "):
             self.write(_response(b"200 OK", b"text/plain; version=0.0.4", self._page.read()))
+        elif head.startswith(b"GET /reads "):
+            # For the benchmark itself: how often pages were read, of all endpoints.
+            reads = sum(page.reads for page in self._pages)
+            self.write(_response(b"200 OK", b"text/plain", b"%d" % reads))
         elif head.startswith(b"GET /health "):
             self.write(_response(b"200 OK", b"text/plain", b""))
         elif not head.startswith(b"POST /v1/completions "):
@@ -166,10 +173,10 @@ def _dechunk(data: bytes) -> bytes | None:
 async def serve(first_port: int, count: int) -> None:
     """Serve ``count`` endpoints on neighbouring ports of 127.0.0.1 until cancelled."""
     loop = asyncio.get_running_loop()
+    pages = [MetricsPage(seed) for seed in range(count)]
     for index in range(count):
-        page, steps = MetricsPage(index), Steps(loop)
         await loop.create_server(
-            lambda page=page, steps=steps: Connection(page, steps),  # type: ignore[misc]
+            functools.partial(Connection, pages, index, Steps(loop)),
             "127.0.0.1",
             first_port + index,
             backlog=1024,

@@ -49,6 +49,8 @@ class Figure(msgspec.Struct, frozen=True):
     envoy_value: float | None = None
     # Messages Envoy sent to the picker, per request or per chunk.
     messages: float | None = None
+    # Pages the picker read while idle; fewer than expected means it did not get its share of CPU.
+    scrapes_per_second: float | None = None
     bad_answers: int = 0
     problems: dict[str, int] = {}
     note: str = ""
@@ -84,6 +86,7 @@ class Bench:
         self._tell = tell
         self._figures: list[Figure] = []
         self._loads = 0
+        self._backend_port = 0
 
     def run(self) -> Report:
         """All cases, one after the other.
@@ -93,6 +96,7 @@ class Bench:
         """
         machine = Machine.here()
         with self._backend() as endpoints:
+            self._backend_port = endpoints[0].port
             self._traffic(endpoints[:TRAFFIC_ENDPOINTS])
             self._verbose_traffic(endpoints[:TRAFFIC_ENDPOINTS])
             with run_picker(self._directory, endpoints, flags=self._flags) as picker:
@@ -144,8 +148,8 @@ class Bench:
 
     def _verbose_traffic(self, endpoints: Sequence[LabEndpoint]) -> None:
         with self._gateway(endpoints, [*self._flags, "--v=4"]) as (picker, envoy):
-            idle_cores = self._idle_cores(picker, seconds=3 if self._quick else 8)
-            self._measure(cases.SMALL_VERBOSE, picker, envoy, idle_cores, self._share(0.2))
+            idle, _ = self._idle_use(picker, seconds=3 if self._quick else 8)
+            self._measure(cases.SMALL_VERBOSE, picker, envoy, idle.cores, self._share(0.2))
 
     @contextlib.contextmanager
     def _gateway(
@@ -158,16 +162,27 @@ class Bench:
             yield picker, envoy
 
     def _idle(self, picker: Picker, endpoints: int) -> float:
-        cores = self._idle_cores(picker, seconds=4 if self._quick else 12)
-        name = f"idle, {endpoints} endpoints"
-        self._add(Figure(name, Unit.CORES, cores, reference=cases.IDLE_REFERENCES[endpoints]))
-        return cores
+        use, scrapes = self._idle_use(picker, seconds=4 if self._quick else 12)
+        rate = scrapes / use.wall_seconds
+        figure = Figure(
+            f"idle, {endpoints} endpoints",
+            Unit.CORES,
+            use.cores,
+            cases.IDLE_REFERENCES[endpoints],
+            scrapes_per_second=rate,
+            note=f"{rate:.0f} pages read per second",
+        )
+        self._add(figure)
+        return use.cores
 
-    def _idle_cores(self, picker: Picker, *, seconds: float) -> float:
+    def _idle_use(self, picker: Picker, *, seconds: float) -> tuple[CpuUse, int]:
         time.sleep(_SETTLE_SECONDS)
-        span = CpuSpan(picker.process.pid)
+        reads, span = self._reads(), CpuSpan(picker.process.pid)
         time.sleep(seconds)
-        return span.read().cores
+        return span.read(), self._reads() - reads
+
+    def _reads(self) -> int:
+        return int(http.get(self._backend_port, "/reads")[1])
 
     def _measure(
         self, case: Case, picker: Picker, envoy: Envoy, idle_cores: float, share: float

@@ -17,7 +17,7 @@ class MetricsPage:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._reads = 0
+        self.reads = 0
         parts: list[str] = []
         self._base: list[float] = []
         self._moving: list[int] = []
@@ -41,8 +41,8 @@ class MetricsPage:
 
     def read(self) -> bytes:
         """The page now: counters have grown, gauges have moved."""
-        self._reads += 1
-        numbers = [value + self._reads for value in self._base]
+        self.reads += 1
+        numbers = [value + self.reads for value in self._base]
         numbers[self._waiting] = float(self._random.randrange(4))
         numbers[self._running] = float(self._random.randrange(1, 17))
         numbers[self._kv_cache] = 0.5 * self._random.random()

@@ -4,6 +4,13 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+import epp.plugins
+
+# How long an example takes says something about the machine, not about the code.
+settings.register_profile("epp", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("epp")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -13,3 +20,9 @@ def default_loop() -> Iterator[None]:
     asyncio.set_event_loop(loop)
     yield
     loop.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plugin_catalogue() -> None:
+    """Every plugin type is in the catalogue, as in a running picker."""
+    epp.plugins.load()

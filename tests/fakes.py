@@ -48,7 +48,7 @@ class Complete(NamedTuple):
 
 
 class FakeProbe(Probe):
-    """Takes notes: ``calls`` are the names of the reports in order, the lists hold their content."""
+    """Takes notes: ``calls`` are the names of the reports in order, the lists what they said."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []

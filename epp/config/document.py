@@ -10,6 +10,10 @@ import yaml
 
 MAX_BYTES = 1024 * 1024
 MAX_NODES = 100_000
+MAX_NUMBER_CHARACTERS = 100
+
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+_NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -40,7 +44,12 @@ class Document(msgspec.Struct, frozen=True):
             path = path_up or "$"
             line = self.lines.get(path)
         place = path.removeprefix("$").removeprefix(".")
-        return f"{self.name}:{line or 1}: {place + ': ' if place else ''}{rule}"
+        return one_line(f"{self.name}:{line or 1}: {place + ': ' if place else ''}{rule}")
+
+
+def one_line(text: str) -> str:
+    """``text`` with every run of white space as one space."""
+    return " ".join(text.split())
 
 
 def read_document(text: str, name: str) -> Document:
@@ -63,7 +72,7 @@ def read_document(text: str, name: str) -> Document:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError([f"{name}:{line}: no YAML: {error.problem}"]) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError([f"{name}: no YAML: {' '.join(str(error).split())}"]) from None
+        raise ConfigError([f"{name}: no YAML: {one_line(str(error))}"]) from None
     if reader.problems:
         raise ConfigError(reader.problems)
     return Document(name=name, value=value, lines=reader.lines)
@@ -77,24 +86,51 @@ class _Reader:
         self.problems: list[str] = []
         self._loader = loader
         self._name = name
+        self._nodes = 0
 
     def read(self, node: yaml.Node, path: str) -> Any:
-        if len(self.lines) >= MAX_NODES:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
             raise ValueError(f"more than {MAX_NODES} values")
-        self.lines[path] = node.start_mark.line + 1
+        self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             return self._read_mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, f"{path}[{i}]") for i, item in enumerate(node.value)]
-        return self._loader.construct_object(node)
+        return self._read_scalar(node)
 
     def _read_mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
-        self._loader.flatten_mapping(node)
+        """The mapping's own keys, then what it merges (``<<``): what is there first, stays."""
         values: dict[str, Any] = {}
+        merged: list[yaml.Node] = []
         for key_node, value_node in node.value:
+            if key_node.tag == _MERGE_TAG:
+                is_list = isinstance(value_node, yaml.SequenceNode)
+                merged += value_node.value if is_list else [value_node]
+                continue
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else "?"
-            line = key_node.start_mark.line + 1
             if key in values:
-                self.problems.append(f'{self._name}:{line}: key "{key}" already set in map')
+                self._wrong(key_node, f'key "{key}" already set in map')
             values[key] = self.read(value_node, f"{path}.{key}")
+        for other in merged:
+            if isinstance(other, yaml.MappingNode):
+                for key, value in self.read(other, path).items():
+                    values.setdefault(key, value)
+            else:
+                self._wrong(other, "only mappings can be merged")
         return values
+
+    def _read_scalar(self, node: yaml.Node) -> Any:
+        if node.tag in _NUMBER_TAGS and len(node.value) > MAX_NUMBER_CHARACTERS:
+            self._wrong(node, "this number is too long")
+            return None
+        try:
+            return self._loader.construct_object(node)
+        except yaml.YAMLError:
+            raise
+        except Exception:  # the library trusts explicit tags: `!!int ""` ends in an IndexError
+            self._wrong(node, f"no {node.tag.rpartition(':')[2]}")
+            return None
+
+    def _wrong(self, node: yaml.Node, rule: str) -> None:
+        self.problems.append(f"{self._name}:{node.start_mark.line + 1}: {one_line(rule)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,8 +26,10 @@ from epp.core.plugin import (
     EndpointListener,
     Filter,
     Handle,
+    NoParams,
     Picker,
     Plugin,
+    PluginType,
     PreRequest,
     ProfileHandler,
     Scorer,
@@ -197,10 +200,11 @@ class _Loading:
                     f"{path}.type", f"plugin type '{section.type}' is not found in registry"
                 )
             else:
-                self._make(section.type, name, section.parameters or {}, f"{path}.parameters")
+                self._make(section.type, name, section.parameters, f"{path}.parameters")
 
-    def _make(self, type_name: str, name: str, values: Mapping[str, Any], path: str) -> None:
+    def _make(self, type_name: str, name: str, parameters: object, path: str) -> None:
         declared = REGISTRY[type_name]
+        values = self._mapping(parameters, declared, path)
         fields = {
             field.encode_name.lower(): field.encode_name
             for field in msgspec.structs.fields(declared.params)
@@ -219,6 +223,17 @@ class _Loading:
         params = self._convert(known, declared.params, path)
         if params is not None:
             self._add(declared.make(params, self._handle), name)
+
+    def _mapping(self, parameters: object, declared: PluginType, path: str) -> Mapping[str, Any]:
+        """The parameters by name; where a plugin takes none, the older group allows anything."""
+        if parameters is None or isinstance(parameters, dict):
+            return parameters or {}
+        if declared.params is NoParams and not self._is_strict:
+            rule = f"{declared.name} ignores its parameters"
+            self._notices.append(self._document.problem(path, rule))
+        else:
+            self._wrong(path, "expected a mapping of parameters")
+        return {}
 
     def _add(self, plugin: Plugin, name: str) -> None:
         plugin.bind(name)
@@ -254,6 +269,8 @@ class _Loading:
         pickers: list[Plugin] = []
         for i, reference in enumerate(profile.plugins or ()):
             place = f"{path}.plugins[{i}]"
+            if reference.weight is not None and not isfinite(reference.weight):
+                self._wrong(f"{place}.weight", "expected a finite number")
             plugin = self._plugins.get(reference.plugin_ref)
             if not reference.plugin_ref:
                 self._wrong(
@@ -371,7 +388,7 @@ def _place_of(error: msgspec.ValidationError, path: str) -> tuple[str, str]:
     assert match is not None
     rule, below = match["rule"], match["path"] or ""
     below = below.removesuffix("[...]")
-    unknown = re.match(r"Object contains unknown field `(.*)`", rule)
+    unknown = re.match(r"Object contains unknown field `(.*)`", rule, re.DOTALL)
     if unknown:
         return f"{path}{below}.{unknown[1]}", f'unknown field "{unknown[1]}"'
     return f"{path}{below}", rule

@@ -24,7 +24,7 @@ class PluginSection(Section, frozen=True):
 
     type: str = ""
     name: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Any = None
 
 
 class PluginRefSection(Section, frozen=True):

@@ -57,6 +57,8 @@ class ExternalProcessor:
             await self._serve(stream, call)
         except codec.UnreadableMessageError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"no ProcessingRequest: {error}")
+        except grpc.aio.BaseError:
+            pass  # the proxy is gone, or the server stops: nobody is left to answer
         except Exception as error:
             logger.exception("failed to handle request")
             await context.abort(grpc.StatusCode.UNKNOWN, f"failed to handle request: {error}")
@@ -149,7 +151,7 @@ class _Call:
     async def _read_quietly(self) -> bytes | None:
         try:
             data = await self._context.read()
-        except (grpc.RpcError, grpc.aio.UsageError, grpc.aio.InternalError):
+        except grpc.aio.BaseError:
             return None
         return data if isinstance(data, bytes) else None
 

@@ -74,10 +74,8 @@ class MetricFinder:
 
     def find(self, page: bytes) -> Sequence[Sample]:
         """The matching samples with a usable number, in page order."""
-        start = self._start_nearby(page)
-        if start is None:
-            start = self._start_from(page, 0)
-        return self._read_group(page, start)
+        found = self._read_group(page, self._start_nearby(page))
+        return found or self._read_group(page, self._start_from(page, 0))
 
     def find_best(self, page: bytes) -> Sample | None:
         """The sample with the greatest timestamp, of equal ones the first."""

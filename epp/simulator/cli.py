@@ -126,8 +126,8 @@ async def _serve(options: Options, environment: Mapping[str, str], clock: Clock)
     hosted = identities(options, environment)
     async with hosting(options, hosted, environment=environment, clock=clock, tls=tls):
         for identity in hosted:
-            name = identity.pod_name or "a model server without a name"
-            logger.info("%s serves %s on port %d", name, options.model, identity.port)
+            pod = f" as pod {identity.pod_name}" if identity.pod_name else ""
+            logger.info("serving %s on port %d%s", options.model, identity.port, pod)
         await stopping.wait()
         for number in signals:
             loop.remove_signal_handler(number)  # a second signal ends the process at once

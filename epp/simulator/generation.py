@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from epp.core.clock import Clock
+from epp.simulator.families import Family
 from epp.simulator.latency import LatencyModel
-from epp.simulator.metrics import Family, Metrics
+from epp.simulator.metrics import Metrics
 from epp.simulator.requests import GenerationRequest
 from epp.simulator.slots import Slots
 from epp.simulator.text import FinishReason, Text

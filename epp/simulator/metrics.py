@@ -12,116 +12,15 @@ newest comes first, so that a reader which breaks ties by order finds the presen
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
 
 import msgspec
 
-from epp.simulator.exposition import Histogram, head, histogram_lines, label_text, sample
+from epp.simulator.exposition import Histogram, head, label_text, sample
 from epp.simulator.fakemetrics import FakeMetrics
+from epp.simulator.families import HELP, Family, bounds
 from epp.simulator.options import Options
 from epp.simulator.text import FinishReason
 
-_TTFT = (
-    0.001,
-    0.005,
-    0.01,
-    0.02,
-    0.04,
-    0.06,
-    0.08,
-    0.1,
-    0.25,
-    0.5,
-    0.75,
-    1.0,
-    2.5,
-    5.0,
-    7.5,
-    10.0,
-    20.0,
-    40.0,
-    80.0,
-    160.0,
-    640.0,
-    2560.0,
-)
-_TPOT = (
-    0.01,
-    0.025,
-    0.05,
-    0.075,
-    0.1,
-    0.15,
-    0.2,
-    0.3,
-    0.4,
-    0.5,
-    0.75,
-    1.0,
-    2.5,
-    5.0,
-    7.5,
-    10.0,
-    20.0,
-    40.0,
-    80.0,
-)
-_LATENCY = (
-    0.3,
-    0.5,
-    0.8,
-    1.0,
-    1.5,
-    2.0,
-    2.5,
-    5.0,
-    10.0,
-    15.0,
-    20.0,
-    30.0,
-    40.0,
-    50.0,
-    60.0,
-    120.0,
-    240.0,
-    480.0,
-    960.0,
-    1920.0,
-    7680.0,
-)
-
-
-class Family(StrEnum):
-    """A histogram by its name on the wire."""
-
-    TIME_TO_FIRST_TOKEN = "vllm:time_to_first_token_seconds"
-    TIME_PER_OUTPUT_TOKEN = "vllm:time_per_output_token_seconds"
-    INTER_TOKEN_LATENCY = "vllm:inter_token_latency_seconds"
-    E2E_LATENCY = "vllm:e2e_request_latency_seconds"
-    QUEUE_TIME = "vllm:request_queue_time_seconds"
-    INFERENCE_TIME = "vllm:request_inference_time_seconds"
-    PREFILL_TIME = "vllm:request_prefill_time_seconds"
-    DECODE_TIME = "vllm:request_decode_time_seconds"
-    PROMPT_TOKENS = "vllm:request_prompt_tokens"
-    GENERATION_TOKENS = "vllm:request_generation_tokens"
-    MAX_GENERATION_TOKENS = "vllm:max_num_generation_tokens"
-    PARAMS_MAX_TOKENS = "vllm:request_params_max_tokens"
-
-
-_HELP = {
-    Family.TIME_TO_FIRST_TOKEN: "Histogram of time to first token in seconds.",
-    Family.TIME_PER_OUTPUT_TOKEN: "Histogram of time per output token in seconds.",
-    Family.INTER_TOKEN_LATENCY: "Histogram of inter-token latency in seconds.",
-    Family.E2E_LATENCY: "Histogram of end to end request latency in seconds.",
-    Family.QUEUE_TIME: "Histogram of time spent in WAITING phase for request.",
-    Family.INFERENCE_TIME: "Histogram of time spent in RUNNING phase for request.",
-    Family.PREFILL_TIME: "Histogram of time spent in PREFILL phase for request.",
-    Family.DECODE_TIME: "Histogram of time spent in DECODE phase for request.",
-    Family.PROMPT_TOKENS: "Number of prefill tokens processed.",
-    Family.GENERATION_TOKENS: "Number of generation tokens processed.",
-    Family.MAX_GENERATION_TOKENS: "Histogram of maximum number of requested generation tokens.",
-    Family.PARAMS_MAX_TOKENS: "Histogram of the max_tokens request parameter.",
-}
 _KV_USAGE = "Fraction of KV-cache blocks currently in use (from 0 to 1)."
 
 
@@ -143,8 +42,10 @@ class Metrics:
             "block_size": str(options.block_size),
             "num_gpu_blocks": str(options.kv_cache_size),
         }
+        labels = label_text(self._labels)
         self.histograms = {
-            family: Histogram(_bounds(family, options.max_model_len)) for family in Family
+            family: Histogram(family, labels, bounds(family, options.max_model_len))
+            for family in Family
         }
         self._loras: dict[tuple[str, str], float] = {}
         self.finished: dict[str, int] = {}
@@ -178,11 +79,10 @@ class Metrics:
     def page(self, gauges: Gauges) -> bytes:
         """The text exposition; families without an observation are absent."""
         lines = [*self._gauge_lines(gauges), *self._counter_lines()]
-        labels = label_text(self._labels)
         for family, histogram in self.histograms.items():
             if any(histogram.counts):
-                lines += head(family, "histogram", _HELP[family])
-                lines += histogram_lines(family, labels, histogram)
+                lines += head(family, "histogram", HELP[family])
+                lines += histogram.lines()
         return ("\n".join(lines) + "\n").encode()
 
     def _gauge_lines(self, gauges: Gauges) -> Iterator[str]:
@@ -238,10 +138,10 @@ def fake_page(options: Options, fake: FakeMetrics) -> bytes:
         metrics.loras_changed([], [], 0)
     for family, counts in _fake_counts(fake).items():
         histogram = metrics.histograms[family]
-        bounds = (*histogram.bounds, histogram.bounds[-1] + 1)
-        for index, count in enumerate(counts[: len(bounds)]):
+        values = (*histogram.bounds, histogram.bounds[-1] + 1)
+        for index, count in enumerate(counts[: len(values)]):
             histogram.counts[index] = count
-            histogram.total += count * bounds[index]
+            histogram.total += count * values[index]
     metrics.finished.update(fake.request_success_total)
     metrics.prompt_tokens = fake.total_prompt_tokens
     metrics.generation_tokens = fake.total_generation_tokens
@@ -264,23 +164,3 @@ def _fake_counts(fake: FakeMetrics) -> Mapping[Family, Sequence[int]]:
         Family.MAX_GENERATION_TOKENS: fake.request_max_generation_tokens,
         Family.PARAMS_MAX_TOKENS: fake.request_params_max_tokens,
     }
-
-
-def _bounds(family: Family, max_model_len: int) -> Sequence[float]:
-    if family is Family.TIME_TO_FIRST_TOKEN:
-        return _TTFT
-    if family in (Family.TIME_PER_OUTPUT_TOKEN, Family.INTER_TOKEN_LATENCY):
-        return _TPOT
-    if family.endswith("_seconds"):
-        return _LATENCY
-    return _one_two_five(max_model_len)
-
-
-def _one_two_five(largest: int) -> Sequence[float]:
-    """1, 2, 5, 10, 20, 50 and so on."""
-    bounds: list[float] = []
-    scale = 1
-    while scale <= largest:
-        bounds += [scale * step for step in (1, 2, 5) if scale * step <= largest]
-        scale *= 10
-    return bounds

@@ -14,10 +14,11 @@ from epp.core.clock import Clock
 from epp.simulator.answers import Heading, Usage
 from epp.simulator.errors import ApiError
 from epp.simulator.failures import injected_failure
+from epp.simulator.families import Family
 from epp.simulator.generation import Generation, Job, Sleep
 from epp.simulator.kvcache import KVCache, Reservation, block_hashes
 from epp.simulator.latency import LatencyModel
-from epp.simulator.metrics import Family, Gauges, Metrics, fake_page
+from epp.simulator.metrics import Gauges, Metrics, fake_page
 from epp.simulator.options import Mode, Options
 from epp.simulator.requests import GenerationRequest, validate
 from epp.simulator.slots import Slots

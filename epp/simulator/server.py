@@ -112,6 +112,8 @@ class Routes:
                 return await send(http, generation, writer, headers)
         except ApiError as error:
             return _refusal(error)
+        except ConnectionError:
+            return web.Response()  # the client is gone, nobody reads this
 
     def _wanted_id(self, http: web.Request) -> str:
         if not self._server.options.enable_request_id_headers:

@@ -71,9 +71,7 @@ def shape(outputs: Sequence[ev.Output]) -> list[str]:
 
 def body_of(outputs: Sequence[ev.Output], direction: ev.Direction) -> bytes:
     return b"".join(
-        bytes(o.body)
-        for o in outputs
-        if isinstance(o, ev.BodyAnswer) and o.direction is direction
+        bytes(o.body) for o in outputs if isinstance(o, ev.BodyAnswer) and o.direction is direction
     )
 
 
@@ -233,8 +231,10 @@ def test_any_chunking_of_a_body_gives_the_same_bytes(data: st.DataObject, size: 
     assert body_of(out, ev.Direction.REQUEST) == body
     assert body_of(out, ev.Direction.RESPONSE) == body
     for direction in ev.Direction:
-        ends = sum(isinstance(o, ev.BodyAnswer) and o.end_of_stream
-                   and o.direction is direction for o in out)
+        ends = sum(
+            isinstance(o, ev.BodyAnswer) and o.end_of_stream and o.direction is direction
+            for o in out
+        )
         assert ends == (0 if with_trailers else 1)
 
 

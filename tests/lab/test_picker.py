@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import json
+import signal
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from lab.picker import is_serving
+from lab.envoy import run_envoy
+from lab.picker import is_serving, run_picker
 from lab.ports import free_port
+from lab.simulators import run_simulators
 
 pytestmark = pytest.mark.system
 
@@ -30,3 +36,32 @@ def test_the_health_service_is_believed(serving: bool) -> None:
         assert is_serving(port) is serving
     finally:
         server.stop(None).wait()
+
+
+def test_a_request_goes_through_the_whole_lab(tmp_path: Path) -> None:
+    with (
+        run_simulators(tmp_path, replicas=2) as simulators,
+        run_picker(tmp_path, simulators.endpoints) as picker,
+        run_envoy(tmp_path, picker_port=picker.port, endpoints=simulators.endpoints) as envoy,
+    ):
+        body = json.dumps({"model": simulators.model, "prompt": "hello", "max_tokens": 3})
+        connection = HTTPConnection("127.0.0.1", envoy.port, timeout=10)
+        connection.request("POST", "/v1/completions", body, {"content-type": "application/json"})
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+        connection.close()
+        assert response.status == 200
+        assert answer["model"] == simulators.model
+        assert envoy.stat("streams_started") == 1
+        assert picker.is_serving()
+        assert "# TYPE" in picker.metrics()
+        assert picker.decisions()
+
+
+def test_a_picker_can_take_the_place_of_another(tmp_path: Path) -> None:
+    with run_simulators(tmp_path, replicas=1) as simulators:
+        with run_picker(tmp_path, simulators.endpoints) as first:
+            first.process.signal(signal.SIGKILL)
+            assert first.process.wait(5) == -signal.SIGKILL
+        with run_picker(tmp_path, simulators.endpoints, ports=first.ports) as second:
+            assert second.is_serving()

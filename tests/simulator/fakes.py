@@ -99,7 +99,7 @@ def gauge(server: ModelServer, name: str) -> float:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - nothing tells when the page changes
             await asyncio.sleep(0.001)
 
 

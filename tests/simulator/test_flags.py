@@ -2,7 +2,7 @@ import pytest
 
 from epp.simulator.flags import Kind, parse_arguments, parse_duration, parse_yaml
 
-KINDS = {"on": Kind.SWITCH, "one": Kind.SCALAR, "many": Kind.LIST, "v": Kind.SCALAR}
+KINDS = {"switch": Kind.SWITCH, "one": Kind.SCALAR, "many": Kind.LIST, "v": Kind.SCALAR}
 
 
 @pytest.mark.parametrize(
@@ -14,9 +14,9 @@ KINDS = {"on": Kind.SWITCH, "one": Kind.SCALAR, "many": Kind.LIST, "v": Kind.SCA
         ("--many a b c --one 1", {"many": ["a", "b", "c"], "one": ["1"]}),
         ("--many=a --many b", {"many": ["a", "b"]}),
         ("--many", {"many": []}),
-        ("--on --one 1", {"on": ["true"], "one": ["1"]}),
-        ("--on=false", {"on": ["false"]}),
-        ("--on false", {"on": ["false"]}),
+        ("--switch --one 1", {"switch": ["true"], "one": ["1"]}),
+        ("--switch=false", {"switch": ["false"]}),
+        ("--switch false", {"switch": ["false"]}),
         ("--many a -v 4", {"many": ["a"], "v": ["4"]}),
         ("--v=4", {"v": ["4"]}),
     ],
@@ -46,12 +46,12 @@ def test_unknown_flags_are_ignored_with_their_values(arguments: str, ignored: li
 
 
 def test_a_missing_value_is_a_problem() -> None:
-    assert parse_arguments(["--one", "--on"], KINDS).problems == ["--one: a value is missing"]
+    assert parse_arguments(["--one", "--switch"], KINDS).problems == ["--one: a value is missing"]
 
 
 def test_yaml_is_spelled_as_on_the_command_line() -> None:
-    flags = parse_yaml("one: 5\non: true\nmany: ['x', {name: y}]\nother: 1\nv:\n", KINDS)
-    assert flags.values == {"one": ["5"], "on": ["true"], "many": ["x", '{"name":"y"}']}
+    flags = parse_yaml("one: 5\nswitch: true\nmany: ['x', {name: y}]\nother: 1\nv:\n", KINDS)
+    assert flags.values == {"one": ["5"], "switch": ["true"], "many": ["x", '{"name":"y"}']}
     assert flags.ignored == ["other"]
 
 

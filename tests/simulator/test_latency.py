@@ -6,8 +6,8 @@ from epp.simulator.latency import LatencyModel
 from tests.simulator.fakes import options
 
 
-def model(*arguments: str) -> LatencyModel:
-    return LatencyModel(options("--model", "m", *arguments), Random(1))
+def model(flags: str = "") -> LatencyModel:
+    return LatencyModel(options("--model", "m", *flags.split()), Random(1))
 
 
 def test_by_default_nothing_takes_time() -> None:
@@ -28,7 +28,7 @@ def test_by_default_nothing_takes_time() -> None:
     ],
 )
 def test_cached_tokens_shorten_the_time_per_token_only(flags: str, expected_ms: int) -> None:
-    assert model(*flags.split()).time_to_first_token_ms(100, 40, 1) == expected_ms
+    assert model(flags).time_to_first_token_ms(100, 40, 1) == expected_ms
 
 
 @pytest.mark.parametrize(
@@ -39,28 +39,28 @@ def test_cached_tokens_shorten_the_time_per_token_only(flags: str, expected_ms: 
     ],
 )
 def test_a_transfer_takes_its_own_time_whatever_the_load(flags: str, expected_ms: int) -> None:
-    assert model(*flags.split()).kv_transfer_ms(100) == expected_ms
+    assert model(flags).kv_transfer_ms(100) == expected_ms
 
 
 @pytest.mark.parametrize(("running", "expected_ms"), [(1, 100), (3, 200), (5, 300)])
 def test_load_stretches_time_up_to_the_factor(running: int, expected_ms: int) -> None:
     flags = "--time-factor-under-load 3 --time-to-first-token 100ms --inter-token-latency 100ms"
-    latency = model(*flags.split())
+    latency = model(flags)
     assert latency.time_to_first_token_ms(1, 0, running) == expected_ms
     assert latency.inter_token_ms(running) == expected_ms
 
 
 def test_a_single_slot_is_never_under_load() -> None:
-    latency = model(*"--max-num-seqs 1 --time-factor-under-load 3 --inter-token-latency 10".split())
+    latency = model("--max-num-seqs 1 --time-factor-under-load 3 --inter-token-latency 10")
     assert latency.inter_token_ms(1) == 10
 
 
 def test_less_than_a_millisecond_is_no_delay() -> None:
-    assert model("--inter-token-latency", "999us").inter_token_ms(1) == 0
+    assert model("--inter-token-latency 999us").inter_token_ms(1) == 0
 
 
 def test_drawn_delays_differ_and_stay_near_the_mean() -> None:
-    latency = model(*"--inter-token-latency 100 --inter-token-latency-std-dev 30".split())
+    latency = model("--inter-token-latency 100 --inter-token-latency-std-dev 30")
     drawn = [latency.inter_token_ms(1) for _ in range(3000)]
     assert 30 <= min(drawn) < max(drawn) <= 170
     assert 95 < sum(drawn) / len(drawn) < 105

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from epp.scrape.page import MetricFinder, Sample
+from epp.scrape.spec import MetricSpec
+
+WANTED = "vllm:waiting"
+LOOKALIKES = ("vllm:waiting_by_reason", "vllm:waitin", "xvllm:waiting", "vllm:waiting:sum")
+
+
+def find(page: str, spec: str = WANTED) -> Sequence[Sample]:
+    return MetricFinder(_spec(spec), with_labels=True).find(page.encode())
+
+
+def _spec(text: str) -> MetricSpec:
+    spec = MetricSpec.parse(text)
+    assert spec is not None
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("vllm:waiting 7", Sample(7.0)),
+        ("vllm:waiting\t7.5e+1\t", Sample(75.0)),
+        ("vllm:waiting 7\r", Sample(7.0)),
+        ("vllm:waiting{} 7", Sample(7.0)),
+        ('vllm:waiting{a="b"}7', Sample(7.0, {"a": "b"})),
+        ('vllm:waiting {a="b"} 7', Sample(7.0, {"a": "b"})),
+        ('vllm:waiting{ a = "b" , c="d",} 7', Sample(7.0, {"a": "b", "c": "d"})),
+        ('vllm:waiting{a="} 1 \\" \\\\ \\n {"} 7', Sample(7.0, {"a": '} 1 " \\ \n {'})),
+        ('vllm:waiting{a="\\x"} 7', Sample(7.0, {"a": "\\x"})),
+        ('vllm:waiting{a="é"} 7', Sample(7.0, {"a": "é"})),
+        ("vllm:waiting 7 1763493000000", Sample(7.0, {}, 1763493000000.0)),
+        ("vllm:waiting 7 -1", Sample(7.0, {}, -1.0)),
+        ("vllm:waiting -0.5", Sample(-0.5)),
+    ],
+)
+def test_a_sample_line_is_read(line: str, expected: Sample) -> None:
+    for page in (line, f"{line}\n", f"# HELP x y\n{line}\nother 1\n"):
+        assert find(page) == [expected]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "vllm:waiting",
+        "vllm:waiting ",
+        "vllm:waiting seven",
+        "vllm:waiting 1_0",
+        "vllm:waiting NaN",
+        "vllm:waiting +Inf",
+        "vllm:waiting -inf",
+        "vllm:waiting 1e999",
+        "vllm:waiting 7 soon",
+        "vllm:waiting 7 1 2",
+        'vllm:waiting{a="b} 7',
+        'vllm:waiting{a="b"',
+        'vllm:waiting{a="b"}',
+        "vllm:waiting{a=b} 7",
+        'vllm:waiting{a="b" c="d"} 7',
+        'vllm:waiting{a="b\\"} 7',
+        "vllm:waiting{7",
+        'vllm:waiting{a="b"}} 7',
+    ],
+)
+def test_a_bad_line_costs_only_itself(line: str) -> None:
+    assert find(f"{line}\n") == []
+    assert find(f"vllm:waiting 1\n{line}\nvllm:waiting 2\n") == [Sample(1.0), Sample(2.0)]
+
+
+def test_metrics_with_similar_names_are_others() -> None:
+    page = "".join(f"{name} 9\n" for name in LOOKALIKES)
+    assert find(page) == []
+    assert find(f"{page}vllm:waiting 7\n{page}") == [Sample(7.0)]
+
+
+def test_a_page_without_the_metric_has_no_samples() -> None:
+    assert find("") == []
+    assert find("\n\n# vllm:waiting 7\n vllm:running 7\n") == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (WANTED, 1.0),
+        ("vllm:waiting{engine=1}", 2.0),
+        ('vllm:waiting{engine="1",model="b"}', 3.0),
+        ("vllm:waiting{engine=2}", None),
+        ("vllm:waiting{model=z}", 4.0),
+        ("vllm:waiting{absent=}", None),
+    ],
+)
+def test_the_labels_of_the_spec_select_a_sample(spec: str, expected: float | None) -> None:
+    page = (
+        'vllm:waiting{engine="0",model="a"} 1\n'
+        'vllm:waiting{engine="1",model="a"} 2\n'
+        'vllm:waiting{engine="1",model="b"} 3\n'
+        "# a second group, as when the pages of two servers were joined\n"
+        'vllm:waiting{engine="7",model="z"} 4\n'
+    )
+    finder = MetricFinder(_spec(spec.replace("absent=", 'absent=""')))
+    for _ in range(2):
+        best = finder.find_best(page.encode())
+        assert (best.value if best else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["1", "2"], 1.0),
+        (["1 10", "2 20", "3 20"], 2.0),
+        (["1", "2 1"], 2.0),
+        (["1", "2 -1"], 1.0),
+        (["NaN 30", "2 20"], 2.0),
+    ],
+)
+def test_the_newest_sample_wins_and_of_equal_ones_the_first(
+    lines: list[str], expected: float
+) -> None:
+    page = "".join(f"{WANTED} {line}\n" for line in lines)
+    best = MetricFinder(MetricSpec(WANTED)).find_best(page.encode())
+    assert best is not None
+    assert best.value == expected
+
+
+@pytest.mark.parametrize("shift", [-5000, -600, -70, 0, 70, 600, 5000])
+def test_a_group_is_found_wherever_it_moves(shift: int) -> None:
+    group = 'vllm:waiting{e="0"} 1\nvllm:waiting{e="1"} 2\n# end\nvllm:waiting_by_reason 3\n'
+    finder = MetricFinder(MetricSpec(WANTED))
+    for padding in (6000, 6000 + shift, 6000):
+        page = f"# {'x' * padding}\n{group}"
+        assert [sample.value for sample in finder.find(page.encode())] == [1.0, 2.0]
+
+
+def test_the_lines_of_one_metric_are_bounded() -> None:
+    page = "vllm:waiting NaN\n" * 20_000 + "vllm:waiting 1\n"
+    assert find(page) == []
+
+
+label_values = st.text(
+    st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")) | st.just("\n"), max_size=12
+)
+numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(0, 1000).map(float)
+sample_lines = st.tuples(
+    st.dictionaries(st.sampled_from(["engine", "model_name", "le"]), label_values, max_size=3),
+    numbers,
+    st.none() | st.integers(0, 3),
+)
+groups = st.lists(
+    st.tuples(
+        st.sampled_from([WANTED, *LOOKALIKES]),
+        st.sampled_from(["", "# TYPE\n", "# HELP\n"]),
+        st.integers(0, 900),
+        st.lists(sample_lines, max_size=4),
+    ),
+    max_size=6,
+    unique_by=lambda group: group[0],
+)
+
+
+def _render(
+    groups: list[tuple[str, str, int, list[tuple[dict[str, str], float, int | None]]]],
+) -> str:
+    parts = []
+    for name, comment, padding, lines in groups:
+        parts.append(f"# {'x' * padding}\n" if padding else "")
+        if comment:
+            parts.append(f"{comment.strip()} {name} {'gauge' if 'TYPE' in comment else 'text'}\n")
+        for labels, value, timestamp in lines:
+            pairs = ",".join(f'{label}="{_escape(text)}"' for label, text in labels.items())
+            braces = f"{{{pairs}}}" if pairs else ""
+            parts.append(
+                f"{name}{braces} {value!r}{'' if timestamp is None else f' {timestamp}'}\n"
+            )
+    return "".join(parts)
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def plain_find(page: str) -> list[Sample]:
+    """The plain version of ``MetricFinder.find``: parse the whole page."""
+    return [
+        Sample(
+            float(sample.value),
+            sample.labels,
+            round(float(sample.timestamp) * 1000) if sample.timestamp is not None else 0.0,
+        )
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name == WANTED
+    ]
+
+
+@given(st.lists(groups, min_size=1, max_size=4))
+def test_finding_equals_parsing_the_whole_page(
+    pages: list[list[tuple[str, str, int, list[tuple[dict[str, str], float, int | None]]]]],
+) -> None:
+    finder = MetricFinder(MetricSpec(WANTED), with_labels=True)
+    for page in map(_render, pages):
+        assert finder.find(page.encode()) == plain_find(page)
+
+
+@given(st.lists(st.text(alphabet='vllm:waiting{}="\\,.\n 19#eN', max_size=60), max_size=3))
+def test_no_page_raises(pages: list[str]) -> None:
+    finder = MetricFinder(_spec('vllm:waiting{a="1"}'))
+    for page in pages:
+        finder.find_best(f"vllm:waiting{page}\nvllm:waiting{{{page}\n".encode())
