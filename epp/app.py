@@ -34,6 +34,7 @@ from epp.scrape.spec import MetricSpec
 from epp.telemetry import logs
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
+from epp.telemetry.requestlog import RequestLog
 from epp.telemetry.server import MetricsServer
 from epp.telemetry.tee import Probes
 
@@ -81,7 +82,7 @@ class App:
         self._datastore = Datastore()
         self._metrics = MetricsProbe(self._datastore)
         self._decisions = DecisionLog(self._clock)
-        self._probe = Probes(self._metrics, self._decisions)
+        self._probe = Probes(self._metrics, self._decisions, RequestLog())
         self._random = Random()
         self._is_draining = False
         self._config = self._load_config()

@@ -35,6 +35,7 @@ BASE_MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 ADAPTER = "reviews-1"
 SEED_FLAGS = ["--max-loras", "2", "--lora-modules", json.dumps({"name": ADAPTER})]
 PACE_FLAGS = ["--time-to-first-token", "40ms", "--inter-token-latency", "2ms"]
+CACHE_FLAGS = ["--enable-kvcache", "--kv-cache-size", "512", "--max-model-len", "8192"]
 SHARED_PREFIX = ("The reviewers of the Globe, the Rose and the Swan agree on little. " * 90)[:6000]
 QUESTION = "What do reviewers think about The Comedy of Errors?"
 
@@ -47,6 +48,8 @@ class DemoRequest(msgspec.Struct, frozen=True):
     body: bytes
     status: int = 200
     is_routed: bool = True
+    goes_on: bool = False
+    """Whether the next requests are sent while this one is still being answered."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -77,21 +80,24 @@ def completion(
     return DemoRequest(title, "/v1/completions", body.encode(), status)
 
 
-def chat(title: str, text: str) -> DemoRequest:
+def chat(title: str, text: str, *, max_tokens: int = 20, goes_on: bool = False) -> DemoRequest:
     """A streamed chat request."""
     body = {
         "model": BASE_MODEL,
         "messages": [{"role": "user", "content": text}],
-        "max_tokens": 20,
+        "max_tokens": max_tokens,
+        "ignore_eos": goes_on,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    return DemoRequest(title, "/v1/chat/completions", json.dumps(body).encode())
+    return DemoRequest(title, "/v1/chat/completions", json.dumps(body).encode(), goes_on=goes_on)
 
 
 def requests() -> list[DemoRequest]:
     """The mix: what a pool sees in a minute, broken requests included."""
+    long_prompts = [f"Act {i}. " * 250 for i in range(2)]
     return [
+        *[chat("long chat, goes on", p, max_tokens=900, goes_on=True) for p in long_prompts],
         *[completion("short prompt", f"{QUESTION} Number {i}.") for i in range(3)],
         *[
             completion("shared prefix of 6,000 characters", SHARED_PREFIX + str(i))
@@ -121,7 +127,7 @@ def stage(directory: Path, console: Console) -> Iterator[Stage]:
                 run_simulators(
                     directory,
                     model=BASE_MODEL,
-                    flags=[*SEED_FLAGS, *PACE_FLAGS, "--max-model-len", "8192"],
+                    flags=[*SEED_FLAGS, *PACE_FLAGS, *CACHE_FLAGS],
                 )
             )
         console.print(f"model servers  {', '.join(_address(e) for e in simulators.endpoints)}")
@@ -142,23 +148,34 @@ def stage(directory: Path, console: Console) -> Iterator[Stage]:
         yield Stage(simulators, picker, envoy)
 
 
-def send(request: DemoRequest, scene: Stage) -> Outcome:
-    """Send one request through Envoy and look up why it went where it went."""
-    before = {decision["request_id"] for decision in scene.picker.decisions()}
-    started = time.monotonic()
-    connection = http.client.HTTPConnection("127.0.0.1", scene.envoy.port, timeout=30)
-    try:
-        connection.request("POST", request.path, request.body, {"content-type": "application/json"})
-        response = connection.getresponse()
-        answer = response.read()
-        status, port = response.status, response.headers.get("x-inference-port", "")
-    finally:
-        connection.close()
-    milliseconds = (time.monotonic() - started) * 1000
-    new = [d for d in scene.picker.decisions() if d["request_id"] not in before]
-    decision = new[0] if new else None
-    endpoint = f"127.0.0.1:{port}" if port else (decision["destination"] if decision else "")
-    return Outcome(request, status, answer, endpoint, milliseconds, decision)
+class Exchange:
+    """One request on its way: sent, its decision looked up, its answer perhaps still coming."""
+
+    def __init__(self, request: DemoRequest, scene: Stage) -> None:
+        self.request = request
+        before = {decision["request_id"] for decision in scene.picker.decisions()}
+        self._started = time.monotonic()
+        self._connection = http.client.HTTPConnection("127.0.0.1", scene.envoy.port, timeout=30)
+        headers = {"content-type": "application/json"}
+        self._connection.request("POST", request.path, request.body, headers)
+        self._response = self._connection.getresponse()
+        new = [d for d in scene.picker.decisions() if d["request_id"] not in before]
+        self._decision: dict[str, Any] | None = new[0] if new else None
+
+    def outcome(self) -> Outcome:
+        """Read the answer to its end."""
+        with contextlib.closing(self._connection):
+            answer = self._response.read()
+        port = self._response.headers.get("x-inference-port", "")
+        destination = self._decision["destination"] if self._decision else ""
+        return Outcome(
+            request=self.request,
+            status=self._response.status,
+            answer=answer,
+            endpoint=f"127.0.0.1:{port}" if port else destination,
+            milliseconds=(time.monotonic() - self._started) * 1000,
+            decision=self._decision,
+        )
 
 
 def _address(endpoint: LabEndpoint) -> str:
@@ -216,10 +233,18 @@ def _numbers(scores: dict[str, float]) -> str:
 def play(scene: Stage, console: Console) -> list[Outcome]:
     """Send the mix, drawing the table as it grows."""
     outcomes: list[Outcome] = []
+    unfinished: list[Exchange] = []
     endpoints = scene.simulators.endpoints
     with Live(table(outcomes, endpoints), console=console, refresh_per_second=8) as live:
         for request in requests():
-            outcomes.append(send(request, scene))
+            exchange = Exchange(request, scene)
+            if request.goes_on:
+                unfinished.append(exchange)
+            else:
+                outcomes.append(exchange.outcome())
+                live.update(table(outcomes, endpoints))
+        for exchange in unfinished:
+            outcomes.append(exchange.outcome())
             live.update(table(outcomes, endpoints))
     return outcomes
 

@@ -19,8 +19,8 @@ _SWITCHING_PROTOCOLS = 101
 _WITHOUT_BODY = frozenset({204, 304})
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?![0-9])")
-# A chunk's head takes the line end of the chunk before it along.
-_CHUNK_HEAD = re.compile(rb"(?:\r?\n)?([0-9a-fA-F]{1,8})[ \t]*(?:;[^\n]*)?\r?\n")
+_FIRST_CHUNK_HEAD = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\n]*)?\r?\n")
+_CHUNK_HEAD = re.compile(rb"\r?\n" + _FIRST_CHUNK_HEAD.pattern)  # with the line end before it
 _TRAILERS = re.compile(rb"(?:[^\r\n][^\n]*\n)*+\r?\n")
 
 
@@ -155,7 +155,7 @@ class ResponseReader:
         at = 0
         while True:
             if self._chunk_bytes is None:
-                head = _CHUNK_HEAD.match(self._buffer, at)
+                head = (_CHUNK_HEAD if self._body else _FIRST_CHUNK_HEAD).match(self._buffer, at)
                 if head is None:
                     self._check_chunk_head(at)
                     break

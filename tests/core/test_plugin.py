@@ -52,9 +52,12 @@ def test_a_plugin_with_parameters_gets_them_and_the_handle() -> None:
 
 
 def test_a_type_name_declared_twice_is_an_error() -> None:
-    plugin("twice", params=NoParams, stability=Stability.BETA)(Plugin)
+    class Twice(Plugin):
+        pass
+
+    plugin("twice", params=NoParams, stability=Stability.BETA)(Twice)
     with pytest.raises(ValueError, match="plugin type 'twice' is declared twice"):
-        plugin("twice", params=NoParams, stability=Stability.BETA)(Plugin)
+        plugin("twice", params=NoParams, stability=Stability.BETA)(Twice)
 
 
 def test_a_plugin_is_called_by_its_type_until_it_has_a_name() -> None:

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from xxhash import xxh64_intdigest
+
+from epp.prefixcache.hashing import block_hashes
+
+CHAT = (
+    b'[{"role":"user","content":"a\\u003cb \\u0026 c\\u003ed"},'
+    b'{"role":"assistant","content":[{"type":"text","text":"hi","image_url":{}}]}]'
+)
+
+
+def hashes(
+    text: bytes, *, model: str = "m", salt: str = "", block: int = 4, limit: int = 256
+) -> tuple[int, ...]:
+    return block_hashes(text, model=model, cache_salt=salt, block_bytes=block, max_blocks=limit)
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "block", "salt", "expected"),
+    [
+        ("m", b"aaaabbbbcc", 4, "", [0x390FB08ECC2C3166, 0x38807F4DDD2B9645]),
+        ("m", b"aaaabbbb", 4, "salt", [0x87597466157AA714, 0x0781E9397C581D6E]),
+        ("test-model1", b"aaaaaa", 4, "", [0xCC8952E70E1C4504]),
+        (
+            "m",
+            CHAT,
+            32,
+            "",
+            [0x4760B9D88F0216F0, 0xC01EF11403255845, 0x7ED74B61BE53F5BB, 0x683F24A5C57E6B4E],
+        ),
+        ("m", b"", 4, "", []),
+        ("m", b"aaa", 4, "", []),
+    ],
+)
+def test_hashes_are_those_of_the_reference(
+    model: str, text: bytes, block: int, salt: str, expected: list[int]
+) -> None:
+    assert list(hashes(text, model=model, salt=salt, block=block)) == expected
+
+
+@pytest.mark.parametrize(
+    ("seed", "expected"),
+    [("m", 0xBA2E567083A2B2E8), ("msalt", 0xD91548F60BA19B9B), ("test-model1", 0x55B9CE9184DD8509)],
+)
+def test_the_chain_starts_from_model_and_salt(seed: str, expected: int) -> None:
+    assert xxh64_intdigest(seed) == expected
+    first = xxh64_intdigest(b"aaaa" + expected.to_bytes(8, "little"))
+    assert hashes(b"aaaa", model=seed) == (first,)
+
+
+def test_no_more_blocks_than_the_limit_are_hashed() -> None:
+    assert hashes(b"aaaabbbbcccc", limit=2) == hashes(b"aaaabbbb")
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40), st.integers(1, 8))
+def test_a_common_prefix_has_common_hashes_and_nothing_else_has(
+    one: bytes, other: bytes, block: int
+) -> None:
+    common = 0
+    while one[common : common + block] == other[common : common + block] and (
+        common + block <= min(len(one), len(other))
+    ):
+        common += block
+    left, right = hashes(one, block=block), hashes(other, block=block)
+    assert left[: common // block] == right[: common // block]
+    assert not set(left[common // block :]) & set(right[common // block :])
+
+
+@given(st.text(), st.text(), st.binary(max_size=20))
+def test_any_model_and_salt_can_be_hashed(model: str, salt: str, text: bytes) -> None:
+    assert len(hashes(text, model=model, salt=salt)) == len(text) // 4
+
+
+def test_a_lone_surrogate_in_a_name_does_no_harm() -> None:
+    assert len(hashes(b"aaaa", model="\ud800")) == 1

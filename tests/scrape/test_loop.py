@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
+import pytest
+
+from epp.core.clock import Clock
+from epp.core.endpoint import Endpoint, EndpointMetrics
+from epp.datastore.store import Datastore
+from epp.scrape.client import Target
+from epp.scrape.extract import ScrapeSettings
+from epp.scrape.loop import Scraper
+from epp.scrape.response import ScrapeConnectionError, ScrapeError, ScrapeResponseError
+
+PAGE = b"vllm:num_requests_waiting 7\n"
+INTERVAL = 10.0
+
+
+class FakeClient:
+    """Answers after ``delay`` seconds of virtual time with ``result``; None is never."""
+
+    def __init__(self, target: Target, done: Callable[[bytes | ScrapeError], None]) -> None:
+        self.target = target
+        self.fetched_at: list[float] = []
+        self.is_busy = False
+        self.is_closed = False
+        self.delay = 0.0
+        self.result: bytes | ScrapeError | None = PAGE
+        self._done = done
+
+    def fetch(self) -> None:
+        assert not self.is_busy
+        assert not self.is_closed
+        self.is_busy = True
+        loop = asyncio.get_running_loop()
+        self.fetched_at.append(loop.time())
+        if self.result is not None:
+            loop.call_later(self.delay, self._answer, self.result)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def _answer(self, result: bytes | ScrapeError) -> None:
+        self.is_busy = False
+        if not self.is_closed:
+            self._done(result)
+
+
+class LoopClock(Clock):
+    """The event loop's time, virtual or not."""
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class World:
+    """A datastore, a running scraper and its clients in the order they were opened."""
+
+    def __init__(self, settings: ScrapeSettings) -> None:
+        self.datastore = Datastore()
+        self.clients: list[FakeClient] = []
+        self.prepare: Callable[[FakeClient], None] = lambda client: None
+        self.scraper = Scraper(self.datastore, settings, LoopClock(), open_client=self._open)
+
+    def add(self, name: str, port: int = 8000) -> FakeClient:
+        self.datastore.put_endpoint(endpoint(name, port))
+        return self.clients[-1]
+
+    def metrics(self, name: str) -> EndpointMetrics:
+        metrics = self.datastore.metrics_of(f"default/{name}")
+        assert metrics is not None
+        return metrics
+
+    def _open(
+        self,
+        target: Target,
+        tasks: asyncio.TaskGroup,
+        done: Callable[[bytes | ScrapeError], None],
+    ) -> FakeClient:
+        client = FakeClient(target, done)
+        self.prepare(client)
+        self.clients.append(client)
+        return client
+
+
+def endpoint(name: str, port: int = 8000) -> Endpoint:
+    return Endpoint(
+        id=f"default/{name}", name=name, namespace="default", address="10.0.0.1", port=port
+    )
+
+
+@asynccontextmanager
+async def running(settings: ScrapeSettings | None = None) -> AsyncIterator[World]:
+    world = World(settings or ScrapeSettings(interval_seconds=INTERVAL))
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(world.scraper.run())
+        await asyncio.sleep(0)
+        yield world
+        task.cancel()
+
+
+@pytest.mark.looptime
+async def test_a_new_endpoint_is_scraped_at_once_and_then_every_interval() -> None:
+    async with running() as world:
+        await asyncio.sleep(3)
+        client = world.add("a")
+        await asyncio.sleep(10.5 * INTERVAL)
+        first, second, *rest = client.fetched_at
+        assert first == 3.0
+        assert 3.0 < second <= 3.0 + INTERVAL
+        assert rest == pytest.approx([second + i * INTERVAL for i in range(1, len(rest) + 1)])
+        assert len(rest) in (8, 9)
+        assert world.metrics("a").waiting_queue_size == 7
+        assert world.metrics("a").updated_at == rest[-1]
+
+
+@pytest.mark.looptime
+async def test_endpoints_are_spread_over_the_interval() -> None:
+    async with running() as world:
+        clients = [world.add(f"e{i}") for i in range(50)]
+        await asyncio.sleep(3 * INTERVAL)
+        phases = sorted(client.fetched_at[-1] % INTERVAL for client in clients)
+        gaps = [b - a for a, b in pairwise(phases)]
+        assert max(gaps) < 2.5 * INTERVAL / 50
+
+
+@pytest.mark.looptime
+async def test_ticks_during_a_fetch_are_dropped() -> None:
+    async with running() as world:
+        world.prepare = lambda client: setattr(client, "delay", 2.5 * INTERVAL)
+        client = world.add("a")
+        await asyncio.sleep(8 * INTERVAL)
+        pauses = [b - a for a, b in pairwise(client.fetched_at[1:])]
+        assert pauses == pytest.approx([3 * INTERVAL] * len(pauses))
+        assert pauses
+
+
+@pytest.mark.looptime
+async def test_ticks_missed_by_a_busy_loop_are_dropped() -> None:
+    async with running() as world:
+        client = world.add("a")
+        await asyncio.sleep(INTERVAL)
+        count = len(client.fetched_at)
+        loop = asyncio.get_running_loop()
+        timer = world.scraper._timers["default/a"]
+        timer._next -= 7.5 * INTERVAL  # as if nothing had run for so long
+        timer._tick()
+        assert len(client.fetched_at) == count + 1
+        assert loop.time() < timer._next <= loop.time() + INTERVAL
+
+
+@pytest.mark.looptime
+async def test_an_endpoint_that_hangs_or_fails_touches_no_other() -> None:
+    async with running() as world:
+        world.prepare = lambda client: setattr(client, "result", None)
+        world.add("hangs")
+        world.prepare = lambda client: setattr(client, "result", ScrapeConnectionError("refused"))
+        refuses = world.add("refuses")
+        world.prepare = lambda client: None
+        works = world.add("works")
+        await asyncio.sleep(5 * INTERVAL)
+        assert len(works.fetched_at) >= 5
+        assert len(refuses.fetched_at) >= 5
+        assert [e.name for e in world.datastore.candidates()] == ["works"]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("result", [ScrapeResponseError("status 404"), b"nothing 1\n"])
+async def test_an_endpoint_without_readable_metrics_is_reachable(
+    result: bytes | ScrapeError,
+) -> None:
+    async with running() as world:
+        world.add("works")
+        world.prepare = lambda client: setattr(client, "result", result)
+        world.add("tells-nothing")
+        world.prepare = lambda client: setattr(client, "result", ScrapeConnectionError("refused"))
+        world.add("refuses")
+        await asyncio.sleep(1)
+        assert [e.name for e in world.datastore.candidates()] == ["works", "tells-nothing"]
+        assert world.metrics("tells-nothing") == EndpointMetrics()
+
+
+@pytest.mark.looptime
+async def test_values_are_kept_while_a_page_lacks_them() -> None:
+    async with running() as world:
+        client = world.add("a")
+        await asyncio.sleep(1)
+        client.result = b"vllm:num_requests_running 3\n"
+        await asyncio.sleep(INTERVAL)
+        assert world.metrics("a").waiting_queue_size == 7
+        assert world.metrics("a").running_requests == 3
+
+
+@pytest.mark.looptime
+async def test_a_removed_endpoint_is_left_alone() -> None:
+    async with running() as world:
+        client = world.add("a")
+        world.datastore.remove_endpoint("default/a")
+        await asyncio.sleep(3 * INTERVAL)
+        assert client.is_closed
+        assert len(client.fetched_at) == 1
+
+
+@pytest.mark.looptime
+async def test_an_endpoint_that_moved_gets_a_new_client() -> None:
+    async with running() as world:
+        before = world.add("a", port=1)
+        after = world.add("a", port=2)
+        await asyncio.sleep(INTERVAL)
+        assert before.is_closed
+        assert not after.is_closed
+        assert after.target.port == 2
+        assert world.metrics("a").waiting_queue_size == 7
+
+
+@pytest.mark.looptime
+async def test_the_end_of_the_run_closes_everything() -> None:
+    async with running() as world:
+        world.add("a")
+        world.add("b")
+    assert all(client.is_closed for client in world.clients)
+    world.datastore.put_endpoint(endpoint("c"))
+    assert len(world.clients) == 2
+
+
+@pytest.mark.looptime
+async def test_endpoints_known_before_the_start_are_scraped() -> None:
+    world = World(ScrapeSettings(interval_seconds=INTERVAL))
+    world.datastore.put_endpoint(endpoint("a"))
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(world.scraper.run())
+        await asyncio.sleep(1)
+        assert len(world.clients) == 1
+        task.cancel()
+
+
+@pytest.mark.looptime
+async def test_targets_are_made_from_the_settings() -> None:
+    settings = ScrapeSettings(port=9100, path="/m", timeout_seconds=2, max_page_bytes=3)
+    async with running(settings) as world:
+        target = world.add("a", port=8000).target
+        assert target == Target("10.0.0.1", 9100, "/m", None, 2, 3)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("insecure", [True, False])
+async def test_https_verifies_unless_told_not_to(insecure: bool) -> None:
+    settings = ScrapeSettings(scheme="https", insecure_skip_verify=insecure)
+    async with running(settings) as world:
+        tls = world.add("a").target.tls
+        assert tls is not None
+        assert (tls.verify_mode == ssl.CERT_NONE) is insecure
+        assert tls.check_hostname is not insecure
+
+
+async def test_a_real_model_server_is_scraped() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(PAGE), PAGE))
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    datastore = Datastore()
+    datastore.put_endpoint(
+        Endpoint(id="default/a", name="a", namespace="default", address="127.0.0.1", port=port)
+    )
+    scraper = Scraper(datastore, ScrapeSettings(interval_seconds=0.001), Clock())
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(scraper.run())
+        seen: set[float | None] = set()
+        while len(seen) < 5:
+            await asyncio.sleep(0.001)
+            metrics = datastore.metrics_of("default/a")
+            assert metrics is not None
+            seen.add(metrics.updated_at)
+        assert metrics.waiting_queue_size == 7
+        task.cancel()
+    server.close()
+    await asyncio.sleep(0.01)
