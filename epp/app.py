@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -42,6 +43,9 @@ logger = logging.getLogger("setup")
 
 # Differs: without a cluster there is no InferencePool that the flag could name.
 DEFAULT_POOL_NAME = "default"
+
+# What the last stream's end needs to leave the process.
+LAST_ANSWERS_SECONDS = 0.1
 
 
 class StartError(Exception):
@@ -134,22 +138,33 @@ class App:
                 logger, 0, "gRPC server listening", name="health", port=options.grpc_health_port
             )
             await stop.wait()
-            await self._drain(ext_proc)
+            await self._drain(ext_proc, processor, tasks)
             await health_server.stop(0)
             await metrics_server.stop()
             for loop in loops:
                 loop.cancel()
 
-    async def _drain(self, ext_proc: grpc.aio.Server) -> None:
+    async def _drain(
+        self, server: grpc.aio.Server, processor: ExternalProcessor, tasks: asyncio.TaskGroup
+    ) -> None:
         """Not serving first, so that proxies go elsewhere; then no new streams; then the end.
 
         Differs: the older Go picker refuses new streams at once, the newer one waits without limit.
         """
         options = self._options
+        delay = min(options.drain_delay_seconds, options.drain_timeout_seconds)
         self._is_draining = True
-        logs.log(logger, 0, "Draining", delay=options.drain_delay_seconds)
-        await asyncio.sleep(options.drain_delay_seconds)
-        await ext_proc.stop(max(0.0, options.drain_timeout_seconds - options.drain_delay_seconds))
+        logs.log(logger, 0, "Draining", delay=delay, timeout=options.drain_timeout_seconds)
+        await asyncio.sleep(delay)
+        grace = options.drain_timeout_seconds - delay
+        stopping = tasks.create_task(server.stop(grace))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await processor.idle()
+                # grpcio waits for idle connections as well; nobody needs them any more
+                await asyncio.sleep(LAST_ANSWERS_SECONDS)
+                await server.stop(0)
+        await stopping
         logs.log(logger, 0, "Stopped")
 
     def _load_config(self) -> LoadedConfig:
@@ -299,6 +314,7 @@ def _on_signals(stop: asyncio.Event) -> None:
 
     def asked() -> None:
         if stop.is_set():
+            logs.log(logger, 0, "Second signal: ending at once")
             os._exit(1)
         stop.set()
 

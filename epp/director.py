@@ -14,7 +14,7 @@ from time import perf_counter
 import msgspec
 
 from epp.core.decision import Decision, ProfileRun, SchedulingResult
-from epp.core.endpoint import Endpoint, split_host_port
+from epp.core.endpoint import Endpoint
 from epp.core.errors import InternalError, ResourceExhaustedError, ServiceUnavailableError
 from epp.core.plugin import Parser, PreRequest
 from epp.core.probe import Probe
@@ -75,7 +75,8 @@ class Director:
         if incoming.body is None:
             return self._route_unread(incoming)
         request = self._parse(incoming, incoming.body)
-        exchange.request = request = self._apply_policies(request)
+        request = self._apply_policies(request)
+        exchange.name_models(request.incoming_model, request.target_model)
         endpoints = self._candidates(incoming)
         await self._admit(request, endpoints)
         result = self._scheduler.schedule(request, endpoints)
@@ -104,9 +105,8 @@ class Director:
         )
 
     def _candidates(self, incoming: IncomingRequest) -> Sequence[Endpoint]:
-        endpoints: Sequence[Endpoint] = self._datastore.candidates()
-        if incoming.subset is not None and self._honour_subset:
-            endpoints = _within(incoming.subset, endpoints)
+        subset = incoming.subset if self._honour_subset else None
+        endpoints = self._datastore.candidates(subset)
         if not endpoints:
             raise ServiceUnavailableError("failed to find candidate pods for serving the request")
         return endpoints
@@ -180,13 +180,3 @@ def _first(headers: Headers, names: Sequence[str]) -> str:
         if name in headers:
             return header_text(headers, name)
     return ""
-
-
-def _within(subset: Sequence[str], endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
-    """The endpoints that the proxy allows; an entry without a port means every port."""
-    allowed = {split_host_port(entry) for entry in subset}
-    return [
-        endpoint
-        for endpoint in endpoints
-        if (endpoint.address, None) in allowed or (endpoint.address, endpoint.port) in allowed
-    ]

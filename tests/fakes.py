@@ -67,10 +67,6 @@ class FakeProbe(Probe):
         self.calls.append("plugin_ran")
         self.plugins.append((point, type_name, name))
 
-    def plugin_failed(self, point: str, type_name: str, name: str, error: Exception) -> None:
-        self.calls.append("plugin_failed")
-        self.plugin_failures.append((point, type_name, name, error))
-
     def scheduled(self, seconds: float) -> None:
         self.calls.append("scheduled")
         self.cycles.append(seconds)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import msgspec
@@ -111,7 +112,7 @@ def chunked(draw: st.DrawFn, texts: st.SearchStrategy[bytes]) -> list[bytes]:
     text = draw(texts)
     cuts = draw(st.lists(st.integers(0, len(text)), max_size=8).map(sorted))
     edges = [0, *cuts, len(text)]
-    return [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [text[start:end] for start, end in pairwise(edges)]
 
 
 @given(chunked(STREAMS))

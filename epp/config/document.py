@@ -37,14 +37,12 @@ class Document(msgspec.Struct, frozen=True):
     lines: Mapping[str, int]
 
     def problem(self, path: str, rule: str) -> str:
-        """One line that names the place and the rule."""
-        line = self.lines.get(path)
-        while line is None and path != "$":
-            path_up = path[: max(path.rfind("."), path.rfind("["))]
-            path = path_up or "$"
-            line = self.lines.get(path)
+        """One line that names the place and the rule; what is absent has its parent's line."""
         place = path.removeprefix("$").removeprefix(".")
-        return one_line(f"{self.name}:{line or 1}: {place + ': ' if place else ''}{rule}")
+        while path not in self.lines and path != "$":
+            path = path[: max(path.rfind("."), path.rfind("["))] or "$"
+        line = self.lines.get(path, 1)
+        return one_line(f"{self.name}:{line}: {place + ': ' if place else ''}{rule}")
 
 
 def one_line(text: str) -> str:

@@ -59,6 +59,8 @@ schedulingProfiles:
 """What runs when no configuration is given: the one of the chart and of Istio's page."""
 
 FEATURE_GATES = frozenset({"dataLayer", "flowControl"})
+_TRUE = frozenset({"1", "t", "true"})
+_FALSE = frozenset({"0", "f", "false"})
 DEFAULT_PROFILE = "default"
 DEFAULT_PICKER = "max-score-picker"
 DEFAULT_HANDLER = "single-profile-handler"
@@ -182,9 +184,10 @@ class _Loading:
     def _check_gates(self, gates: Sequence[str]) -> None:
         for i, gate in enumerate(gates):
             name, _, value = gate.partition("=")
-            if name not in FEATURE_GATES:
+            setting = value.strip().lower() or "true"
+            if name not in FEATURE_GATES or setting not in _TRUE | _FALSE:
                 self._wrong(f"$.featureGates[{i}]", f"{gate} is an unregistered Feature Gate")
-            elif value.strip().lower() not in ("0", "f", "false"):
+            elif setting in _TRUE:
                 self._notices.append(f"feature gate {name} has no effect in this version")
 
     def _make_plugins(self, sections: Sequence[PluginSection]) -> None:

@@ -71,6 +71,3 @@ class ConfigSection(Section, frozen=True):
     scheduling_profiles: list[ProfileSection] | None = None
     saturation_detector: SaturationSection | None = None
     data_layer: DataLayerSection | None = None
-
-
-TOP_LEVEL_KEYS = frozenset(ConfigSection.__struct_encode_fields__)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 
 import msgspec
 
@@ -54,7 +56,8 @@ def join_host_port(address: str, port: int) -> str:
 def split_host_port(text: str) -> tuple[str, int | None]:
     """The address of ``ip``, ``ip:port``, ``v6`` or ``[v6]:port``, and the port if one is given.
 
-    A port that is no number is reported as -1, which no endpoint has.
+    A port that is no number is reported as -1, which no endpoint has; IPv6 comes in its shortest
+    spelling.
     """
     text = text.strip()
     if text.startswith("["):
@@ -64,6 +67,9 @@ def split_host_port(text: str) -> tuple[str, int | None]:
         address, _, port = text.partition(":")
     else:
         address, port = text, ""
+    if ":" in address:
+        with contextlib.suppress(ValueError):
+            address = str(IPv6Address(address))
     if not port:
         return address, None
-    return address, int(port) if port.isascii() and port.isdigit() else -1
+    return address, int(port) if len(port) <= 5 and port.isascii() and port.isdigit() else -1

@@ -10,14 +10,18 @@ from typing import ClassVar
 
 
 class EppError(Exception):
-    """A refusal with a definite HTTP status; only the wire turns it into an answer."""
+    """A refusal with a definite HTTP status; only the wire turns it into an answer.
+
+    ``model`` is the name that the client sent, where it was read before the refusal.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "Internal"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, model: str = "") -> None:
         super().__init__(message)
         self.message = message
+        self.model = model
 
     @property
     def body(self) -> str:

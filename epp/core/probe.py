@@ -16,9 +16,6 @@ class Probe:
     def plugin_ran(self, point: str, type_name: str, name: str, seconds: float) -> None:
         """A plugin was called at an extension point."""
 
-    def plugin_failed(self, point: str, type_name: str, name: str, error: Exception) -> None:
-        """A plugin raised; its say in this decision is lost."""
-
     def scheduled(self, seconds: float) -> None:
         """A scheduling cycle ended, with or without a result."""
 

@@ -32,7 +32,6 @@ class IncomingRequest(msgspec.Struct, frozen=True):
     headers: Headers
     body: bytes | None
     subset: tuple[str, ...] | None
-    received_at: float
 
 
 class ContentBlock(msgspec.Struct, frozen=True):

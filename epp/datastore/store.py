@@ -1,9 +1,10 @@
 """Endpoints, what is known of each, and the snapshot that a decision works on.
 
-An endpoint is *reachable* once it answered a scrape, whatever it said. One that never answered, or
-whose last attempts failed on the connection, is a candidate only when no other is left. One that
-answers without readable metrics is scored like the mean of those that have them: the snapshot fills
-the values in, so that no scorer ever sees an unknown.
+An endpoint is *reachable* once it answered a scrape, whatever it said. One that never answered,
+whose last attempts failed on the connection, or that the proxy had to pass over a moment ago, is a
+candidate only when no other is left. One that answers without readable metrics is scored like the
+mean of those that have them: the snapshot fills the values in, so that no scorer ever sees an
+unknown. A single failure changes nothing: servers restart connections, and pages get cut.
 
 Differs: the Go pickers give an endpoint that was never read queue 0 and KV use 0, the best scores
 there are, so that a pod that refuses connections gets every request.
@@ -16,9 +17,11 @@ from statistics import fmean
 
 import msgspec
 
-from epp.core.endpoint import Endpoint, EndpointMetrics
+from epp.core.clock import Clock
+from epp.core.endpoint import Endpoint, EndpointMetrics, split_host_port
 
-FAILURES_UNTIL_UNREACHABLE = 2
+FAILURES_THAT_COUNT = 2
+PASSED_OVER_SECONDS = 1.0
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -31,13 +34,19 @@ class Pool(msgspec.Struct, frozen=True):
 class _Entry:
     """One endpoint with what scraping it told."""
 
-    __slots__ = ("endpoint", "failures", "is_known", "is_reachable")
+    __slots__ = ("endpoint", "is_avoided", "is_known", "is_reachable", "lost", "unreadable")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.is_reachable = False
         self.is_known = False
-        self.failures = 0
+        self.is_avoided = False
+        self.lost = 0
+        self.unreadable = 0
+
+    @property
+    def is_preferred(self) -> bool:
+        return self.is_reachable and not self.is_avoided
 
 
 class Datastore:
@@ -46,8 +55,10 @@ class Datastore:
     ``pool`` is None until one is known, which is also what health reports.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.pool: Pool | None = None
+        self._clock = clock or Clock()
+        self._avoided: dict[str, float] = {}
         self._entries: dict[str, _Entry] = {}
         self._candidates: tuple[Endpoint, ...] | None = ()
         self._priorities: dict[str, int] = {}
@@ -122,7 +133,7 @@ class Datastore:
             return
         entry.endpoint = msgspec.structs.replace(entry.endpoint, metrics=metrics)
         entry.is_reachable = entry.is_known = True
-        entry.failures = 0
+        entry.lost = entry.unreadable = 0
         self._candidates = None
 
     def scrape_unreadable(self, endpoint_id: str) -> None:
@@ -130,26 +141,52 @@ class Datastore:
         entry = self._entries.get(endpoint_id)
         if entry is None:
             return
-        if not entry.is_reachable:
+        entry.lost = 0
+        entry.unreadable += 1
+        if not entry.is_reachable or entry.unreadable == FAILURES_THAT_COUNT:
+            entry.is_reachable = True
+            entry.is_known = False
             self._candidates = None
-        entry.is_reachable = True
-        entry.failures = 0
 
-    def connection_failed(self, endpoint_id: str) -> None:
-        """Nobody answered: refused, reset, timed out, or the proxy had to go elsewhere."""
+    def connection_failed(self, endpoint_id: str, *, timed_out: bool = False) -> None:
+        """Nobody answered a scrape; one that timed out waited long enough to count at once."""
         entry = self._entries.get(endpoint_id)
         if entry is None:
             return
-        entry.failures += 1
-        if entry.is_reachable and entry.failures >= FAILURES_UNTIL_UNREACHABLE:
-            entry.is_reachable = False
+        entry.lost += FAILURES_THAT_COUNT if timed_out else 1
+        if entry.is_reachable and entry.lost >= FAILURES_THAT_COUNT:
+            entry.is_reachable = entry.is_known = False
             self._candidates = None
 
-    def candidates(self) -> tuple[Endpoint, ...]:
-        """The endpoints that may be picked now, frozen."""
+    def passed_over(self, endpoint_id: str) -> None:
+        """The proxy was told to go there and went elsewhere: avoid it for a second."""
+        entry = self._entries.get(endpoint_id)
+        if entry is None:
+            return
+        entry.is_avoided = True
+        self._avoided[endpoint_id] = self._clock.now() + PASSED_OVER_SECONDS
+        self._candidates = None
+
+    def candidates(self, subset: Sequence[str] | None = None) -> tuple[Endpoint, ...]:
+        """The endpoints that may be picked now, frozen.
+
+        ``subset`` are the only ones allowed, as ``ip`` (every port) or ``ip:port``.
+        """
+        if self._avoided:
+            self._forgive()
+        if subset is not None:
+            return _snapshot(_within(subset, self._entries.values()))
         if self._candidates is None:
             self._candidates = _snapshot(self._entries.values())
         return self._candidates
+
+    def _forgive(self) -> None:
+        now = self._clock.now()
+        for endpoint_id in [id for id, until in self._avoided.items() if until <= now]:
+            del self._avoided[endpoint_id]
+            if entry := self._entries.get(endpoint_id):
+                entry.is_avoided = False
+                self._candidates = None
 
     def set_priorities(self, priorities: Mapping[str, int]) -> None:
         """The objectives of the pool: name to priority."""
@@ -160,9 +197,19 @@ class Datastore:
         return self._priorities.get(objective, 0)
 
 
+def _within(subset: Sequence[str], entries: Iterable[_Entry]) -> list[_Entry]:
+    allowed = {split_host_port(text) for text in subset}
+    return [
+        entry
+        for entry in entries
+        if (entry.endpoint.address, None) in allowed
+        or (entry.endpoint.address, entry.endpoint.port) in allowed
+    ]
+
+
 def _snapshot(entries: Iterable[_Entry]) -> tuple[Endpoint, ...]:
     everyone = list(entries)
-    usable = [entry for entry in everyone if entry.is_reachable] or everyone
+    usable = [entry for entry in everyone if entry.is_preferred] or everyone
     known = [entry.endpoint.metrics for entry in usable if entry.is_known]
     if len(known) == len(usable) or not known:
         return tuple([entry.endpoint for entry in usable])
@@ -178,8 +225,12 @@ def _snapshot(entries: Iterable[_Entry]) -> tuple[Endpoint, ...]:
 
 
 def _mean(known: Sequence[EndpointMetrics]) -> EndpointMetrics:
+    """What an endpoint that does not tell is taken for; its adapters stay unknown."""
     return EndpointMetrics(
         waiting_queue_size=round(fmean(m.waiting_queue_size for m in known)),
         running_requests=round(fmean(m.running_requests for m in known)),
         kv_cache_ratio=fmean(m.kv_cache_ratio for m in known),
+        max_active_models=round(fmean(m.max_active_models for m in known)),
+        cache_block_size_tokens=max(m.cache_block_size_tokens for m in known),
+        updated_at=max((m.updated_at for m in known if m.updated_at is not None), default=None),
     )

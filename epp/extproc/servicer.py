@@ -43,6 +43,13 @@ class ExternalProcessor:
         self._open_exchange = open_exchange
         self._tasks = tasks
         self._decision_timeout = decision_timeout_seconds
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until no stream is running."""
+        await self._idle.wait()
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a grpcio server registers. Messages stay bytes: the codec reads and writes them."""
@@ -51,33 +58,50 @@ class ExternalProcessor:
 
     async def process(self, _requests: AsyncIterator[bytes], context: Context) -> None:
         """One stream, from its first message to its end."""
-        stream = Stream(self._open_exchange())
-        call = _Call(context)
+        self._running += 1
+        self._idle.clear()
         try:
-            await self._serve(stream, call)
+            await self._process(_Call(context), context)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+
+    async def _process(self, call: _Call, context: Context) -> None:
+        exchange = self._open_exchange()
+        stream = Stream(exchange)
+        try:
+            while not call.is_over:
+                await self._advance(stream, call)
         except codec.UnreadableMessageError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"no ProcessingRequest: {error}")
         except grpc.aio.BaseError:
             pass  # the proxy is gone, or the server stops: nobody is left to answer
         except Exception as error:
             logger.exception("failed to handle request")
+            exchange.failed("Unknown")
             await context.abort(grpc.StatusCode.UNKNOWN, f"failed to handle request: {error}")
         finally:
             stream.closed()
         if call.problem:
             await context.abort(grpc.StatusCode.ABORTED, call.problem)
 
-    async def _serve(self, stream: Stream, call: _Call) -> None:
-        """Read, feed the machine, write what is due."""
-        while not call.is_over and (data := await call.read()) is not None:
-            for output in stream.receive(codec.decode(data)):
-                if isinstance(output, Decide):
-                    outcome = await self._decide(output, stream, call)
-                    await call.send(stream.decided(outcome) if outcome else ())
-                else:
-                    await call.send((output,))
-        if not call.is_over:
+    async def _advance(self, stream: Stream, call: _Call) -> None:
+        """Read a message, feed the machine, write what is due.
+
+        A method of its own, so that no body is held on to while the next message is awaited.
+        """
+        data = await call.read()
+        if data is None:
             await call.send(stream.half_closed())
+            call.is_over = True
+            return
+        for output in stream.receive(codec.decode(data)):
+            if isinstance(output, Decide):
+                outcome = await self._decide(output, stream, call)
+                await call.send(stream.decided(outcome) if outcome else ())
+            else:
+                await call.send((output,))
 
     async def _decide(
         self, order: Decide, stream: Stream, call: _Call

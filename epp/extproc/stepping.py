@@ -29,7 +29,11 @@ class Suspended(Generic[T]):
             except BaseException as error:
                 thrown = error
             try:
-                waits_for = self._coroutine.throw(thrown) if thrown else self._coroutine.send(None)
+                waits_for = (
+                    self._coroutine.throw(thrown)
+                    if thrown is not None
+                    else self._coroutine.send(None)
+                )
             except StopIteration as finished:
                 result: T = finished.value
                 return result

@@ -146,7 +146,7 @@ class Stream:
     def _refuse(self, error: EppError) -> Sequence[Output]:
         self._request = Phase.ABANDONED
         self._response = Phase.DONE
-        self._exchange.failed(error)
+        self._exchange.failed(error.code, model=error.model)
         return [ImmediateAnswer(error.status, error.body), End()]
 
     def _request_headers(self, event: RequestHeaders) -> Sequence[Output]:
@@ -188,16 +188,7 @@ class Stream:
 
     def _decide(self, body: bytes | None) -> Sequence[Output]:
         self._request = Phase.DECIDING
-        return [
-            Decide(
-                IncomingRequest(
-                    headers=self._headers,
-                    body=body,
-                    subset=self._subset,
-                    received_at=self._exchange.received_at,
-                )
-            )
-        ]
+        return [Decide(IncomingRequest(headers=self._headers, body=body, subset=self._subset))]
 
     def _response_headers(self, event: ResponseHeaders) -> Sequence[Output]:
         if self._response is not Phase.WAITING:

@@ -122,10 +122,14 @@ class _Timer:
             self._client.fetch()
 
     def _arm(self, now: float) -> asyncio.TimerHandle:
-        self._next += self._interval
-        if self._next <= now:  # late by whole intervals: those ticks are dropped
-            self._next += self._interval * ((now - self._next) // self._interval + 1)
+        self._next = next_tick(self._next, self._interval, now)
         return self._loop.call_at(self._next, self._tick)
+
+
+def next_tick(tick: float, interval: float, now: float) -> float:
+    """The tick after ``tick`` that lies in the future; those missed are dropped."""
+    tick += interval
+    return tick if tick > now else tick + interval * ((now - tick) // interval + 1)
 
 
 def _tls_context(settings: ScrapeSettings) -> ssl.SSLContext | None:

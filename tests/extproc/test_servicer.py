@@ -49,7 +49,7 @@ class FakeDirector:
             incoming_model="m",
             target_model="m",
         )
-        exchange.request = request
+        exchange.name_models("m", "m")
         endpoint = make_endpoint("a")
         result = SchedulingResult("p", {"p": make_run(endpoint, picked=[endpoint])})
         return Decision(request, result, "10.0.0.1:8000", (), incoming.body)

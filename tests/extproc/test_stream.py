@@ -46,7 +46,7 @@ class Case:
             incoming_model="m",
             target_model="m",
         )
-        self.exchange.request = request
+        self.exchange.name_models("m", "m")
         endpoint = make_endpoint("a")
         run = ProfileRun("p", (endpoint,), (), (endpoint,), (), (0.0,), "x", (endpoint,))
         return Decision(request, SchedulingResult("p", {"p": run}), "10.0.0.1:8000", (), body)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from epp.extproc.pb import ext_proc_pb2 as pb
+from epp.extproc.servicer import SERVICE
 from lab.picker import PickerPorts, run_picker
 from tests.system.conftest import Gateway
 from tests.system.upstreams import EVENT
@@ -112,6 +116,47 @@ def test_without_streams_sigterm_ends_the_process_at_once(tmp_path: Path) -> Non
     with run_picker(tmp_path, []) as picker:
         picker.process.signal(signal.SIGTERM)
         assert picker.process.wait(20) == 0
+
+
+def test_a_connection_without_streams_does_not_hold_the_process_up(tmp_path: Path) -> None:
+    with (
+        run_picker(tmp_path, []) as picker,
+        socket.create_connection(("127.0.0.1", picker.port)),
+    ):
+        picker.process.signal(signal.SIGTERM)
+        assert picker.process.wait(15) == 0  # without care it is the drain timeout, 25 s
+
+
+async def test_a_stream_that_does_not_end_is_ended_by_the_drain_timeout(tmp_path: Path) -> None:
+    flags = ["--drain-timeout", "1s", "--drain-delay", "20s", "--secure-serving=false"]
+    with run_picker(tmp_path, [], flags=flags) as picker:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{picker.port}") as channel:
+            call: Any = channel.stream_stream(f"/{SERVICE}/Process")()
+            await call.write(
+                pb.ProcessingRequest(request_headers=pb.HttpHeaders()).SerializeToString()
+            )
+            picker.process.signal(signal.SIGTERM)
+            assert await asyncio.wait_for(call.code(), 15) is grpc.StatusCode.UNAVAILABLE
+            assert await asyncio.to_thread(picker.process.wait, 15) == 0
+
+
+async def test_while_draining_health_says_no_and_streams_are_still_taken(tmp_path: Path) -> None:
+    flags = ["--drain-delay", "20s", "--secure-serving=false"]
+    with run_picker(tmp_path, [], flags=flags) as picker:
+        picker.process.signal(signal.SIGTERM)
+        for _ in range(200):
+            if not picker.is_serving():
+                break
+            await asyncio.sleep(0.02)
+        assert not picker.is_serving()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{picker.port}") as channel:
+            call: Any = channel.stream_stream(f"/{SERVICE}/Process")()
+            headers = pb.HttpHeaders(end_of_stream=True)
+            await call.write(pb.ProcessingRequest(request_headers=headers).SerializeToString())
+            answer = pb.ProcessingResponse.FromString(await call.read())
+            assert answer.immediate_response.status.code == 503  # an empty pool, but answered
+        picker.process.signal(signal.SIGTERM)
+        assert picker.process.wait(15) == 1  # the second signal ends it at once
 
 
 def test_a_taken_port_is_told(tmp_path: Path) -> None:

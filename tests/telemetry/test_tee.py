@@ -38,7 +38,6 @@ def test_each_report_goes_to_those_who_want_it() -> None:
     probes.decided(decision("r1"))
     probes.scheduled(0.5)
     probes.response_complete("m", "t", seconds=1.0, size_bytes=1, is_streaming=False, usage=None)
-    probes.plugin_failed("Scorer", "t", "n", ValueError())
     assert first.seen == ["r1", "scheduled 0.5", "complete m"]
     assert second.seen == ["r1"]
 

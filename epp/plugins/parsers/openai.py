@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -55,7 +56,8 @@ class OpenAIParser(Parser):
     A non-empty string ``prompt`` makes it completions, else ``messages`` make it chat.
 
     Differs: the body is read once and never written anew, so numbers, escapes and key order
-    survive; bad UTF-8 and lone surrogates are replaced only in what the picker looks at.
+    survive; bad UTF-8 and lone surrogates are replaced only in what the picker looks at. Bodies
+    nested deeper than about 1,000 levels are refused (Go: 10,000).
 
     Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/requestcontrol/director.go and
     pkg/epp/util/request/body.go.
@@ -67,7 +69,7 @@ class OpenAIParser(Parser):
             raise BadRequestError("model not found in request body")
         salt = read.cache_salt if read.cache_salt is not None else ""
         if not isinstance(salt, str):
-            raise _unusable(INVALID_FORMAT)
+            raise _unusable(INVALID_FORMAT, read.model)
         is_streaming = read.stream is True
         if isinstance(read.prompt, str) and read.prompt:
             return RequestBody(
@@ -75,13 +77,16 @@ class OpenAIParser(Parser):
             )
         return RequestBody(
             model=read.model,
-            messages=_messages(read.messages),
+            messages=_messages(read.messages, read.model),
             cache_salt=salt,
             stream=is_streaming,
         )
 
     def rename_model(self, body: bytes, target_model: str) -> bytes:
-        return replace_member(body, "model", msgspec.json.encode(target_model))
+        try:
+            return replace_member(body, "model", msgspec.json.encode(target_model))
+        except ValueError as error:
+            raise BadRequestError(f"the model cannot be renamed: {error}") from None
 
 
 def _decode(body: bytes) -> _Body:
@@ -93,8 +98,11 @@ def _decode(body: bytes) -> _Body:
 
 def _decode_leniently(body: bytes) -> _Body:
     """Text that Go accepts and a strict decoder does not: bad UTF-8, lone surrogates, ``null``."""
+    readable = body.decode("utf-8", "replace")
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        return _BODY.decode(readable)
     try:
-        value = json.loads(body.decode("utf-8", "replace"), parse_constant=_refuse_constant)
+        value = json.loads(readable, parse_constant=_refuse_constant)
         text = json.dumps({} if value is None else value, ensure_ascii=False)
         clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return _BODY.decode(clean)
@@ -106,13 +114,13 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON")
 
 
-def _messages(raw: msgspec.Raw) -> tuple[ChatMessage, ...]:
+def _messages(raw: msgspec.Raw, model: str) -> tuple[ChatMessage, ...]:
     try:
         messages = _MESSAGES.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _unusable(INVALID_FORMAT) from None
+        raise _unusable(INVALID_FORMAT, model) from None
     if not messages:
-        raise _unusable(NO_MESSAGES)
+        raise _unusable(NO_MESSAGES, model)
     return tuple([ChatMessage(m.role, _content(m.content)) for m in messages])
 
 
@@ -126,7 +134,7 @@ def _content(content: str | list[_Block] | None) -> str | tuple[ContentBlock, ..
     )
 
 
-def _unusable(reason: str) -> BadRequestError:
+def _unusable(reason: str, model: str) -> BadRequestError:
     return BadRequestError(
-        f"failed to extract request data: inference gateway: BadRequest - {reason}"
+        f"failed to extract request data: inference gateway: BadRequest - {reason}", model=model
     )

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from epp.core.decision import FilterRun, ScorerRun
+from epp.core.endpoint import Endpoint
+from epp.core.errors import ResourceExhaustedError
+from epp.core.plugin import Filter, Picker, Scorer
+from epp.core.request import InferenceRequest
+from epp.scheduling.profile import Profile, WeightedScorer
+from tests.fakes import FakeProbe, endpoints, make_request
+
+
+class KeepShorterThan(Filter):
+    """Keeps waiting queues under a limit, and remembers who was asked about."""
+
+    type = "shorter"
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.seen: list[list[str]] = []
+
+    def filter(
+        self, request: InferenceRequest, endpoints: Sequence[Endpoint]
+    ) -> Sequence[Endpoint]:
+        self.seen.append([e.name for e in endpoints])
+        return [e for e in endpoints if e.metrics.waiting_queue_size < self._limit]
+
+
+class Fixed(Scorer):
+    """Says what it is told to say."""
+
+    type = "fixed"
+
+    def __init__(self, *scores: float) -> None:
+        self._scores = scores
+
+    def score(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> Sequence[float]:
+        return self._scores
+
+
+class Best(Picker):
+    """The highest total, without chance."""
+
+    type = "best"
+
+    def pick(self, endpoints: Sequence[Endpoint], totals: Sequence[float]) -> Sequence[Endpoint]:
+        return [endpoints[list(totals).index(max(totals))]]
+
+
+def profile(
+    *scorers: tuple[Scorer, float], filters: Sequence[Filter] = (), probe: FakeProbe | None = None
+) -> Profile:
+    return Profile(
+        "p",
+        filters=filters,
+        scorers=[WeightedScorer(scorer, weight) for scorer, weight in scorers],
+        picker=Best(),
+        probe=probe or FakeProbe(),
+    )
+
+
+def test_filters_run_in_their_order_and_each_sees_what_the_others_left() -> None:
+    first, second = KeepShorterThan(10), KeepShorterThan(5)
+    candidates = a, b, c = endpoints(2, 6, 10)
+    run = profile((Fixed(0.5), 1.0), filters=[first, second]).run(make_request(), candidates)
+    assert (first.seen, second.seen) == ([["a", "b", "c"]], [["a", "b"]])
+    assert run.filters == (FilterRun("shorter", (c,)), FilterRun("shorter", (b,)))
+    assert (run.candidates, run.scored, run.picked) == ((a, b, c), (a,), (a,))
+
+
+def test_filters_stop_when_nobody_is_left() -> None:
+    first, second = KeepShorterThan(0), KeepShorterThan(5)
+    with pytest.raises(ResourceExhaustedError, match="no pods available for the given request"):
+        profile(filters=[first, second]).run(make_request(), endpoints(1))
+    assert second.seen == []
+
+
+def test_totals_are_weighted_sums_of_clamped_scores() -> None:
+    a, b, c = endpoints(0, 0, 0)
+    scorers = [(Fixed(0.5, 2.0, -1.0), 2.0), (Fixed(1.0, nan, inf), 3.0)]
+    run = profile(*scorers).run(make_request(), [a, b, c])
+    assert run.totals == (4.0, 2.0, 3.0)
+    assert run.picked == (a,)
+
+
+def test_a_run_keeps_the_raw_scores_and_the_weights() -> None:
+    run = profile((Fixed(0.25, 1.0), 2.0), (Fixed(1.0, 0.0), -3.0)).run(
+        make_request(), endpoints(0, 0)
+    )
+    assert run.scorers == (
+        ScorerRun("fixed", 2.0, (0.25, 1.0)),
+        ScorerRun("fixed", -3.0, (1.0, 0.0)),
+    )
+    assert (run.totals, run.picker) == ((-2.5, 2.0), "best")
+
+
+def test_without_scorers_every_total_is_zero() -> None:
+    assert profile().run(make_request(), endpoints(1, 2)).totals == (0.0, 0.0)
+
+
+def test_one_scorer_named_twice_counts_twice() -> None:
+    scorer = Fixed(0.5, 0.25)
+    run = profile((scorer, 1.0), (scorer, 1.0)).run(make_request(), endpoints(0, 0))
+    assert run.totals == (1.0, 0.5)
+
+
+def test_a_scorer_that_forgets_an_endpoint_is_a_programming_error() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        profile((Fixed(1.0), 1.0)).run(make_request(), endpoints(0, 0))
+
+
+def test_every_plugin_call_is_reported_once() -> None:
+    probe = FakeProbe()
+    filters = [KeepShorterThan(5)]
+    profile((Fixed(1.0), 1.0), filters=filters, probe=probe).run(make_request(), endpoints(1))
+    assert probe.plugins == [
+        ("Filter", "shorter", "shorter"),
+        ("Scorer", "fixed", "fixed"),
+        ("Picker", "best", "best"),
+    ]
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(st.floats(), min_size=3, max_size=3), st.floats(-10, 10)), max_size=4
+    )
+)
+def test_a_total_stays_within_the_weights_whatever_scorers_say(
+    said: list[tuple[list[float], float]],
+) -> None:
+    scorers = [(Fixed(*scores), weight) for scores, weight in said]
+    run = profile(*scorers).run(make_request(), endpoints(0, 0, 0))
+    least = sum(weight for _, weight in said if weight < 0)
+    most = sum(weight for _, weight in said if weight > 0)
+    assert all(least - 1e-9 <= total <= most + 1e-9 for total in run.totals)
