@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,13 @@ from hypothesis import HealthCheck, settings
 import epp.plugins
 
 # How long an example takes says something about the machine, not about the code.
-settings.register_profile("epp", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# In CI the examples are always the same ones; people try new ones every time.
+settings.register_profile(
+    "epp",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("epp")
 
 
