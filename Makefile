@@ -63,7 +63,9 @@ format: $(VENV)/.stamp
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.demo .envoy/.stamp
-	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+	@mkdir -p build
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) --json build/bench.json
+	@echo "all figures: build/bench.json"
 
 protos: $(VENV)/.stamp
 	$(BIN)/python protos/compile.py epp/extproc/pb

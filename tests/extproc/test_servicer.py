@@ -240,3 +240,25 @@ async def test_a_stream_without_a_message_ends_well() -> None:
         await call.done_writing()
         assert await read(call) == "end"
         assert await call.code() is grpc.StatusCode.OK
+
+
+WHOLE = [
+    HEADERS,
+    LAST,
+    pb.ProcessingRequest(response_headers=pb.HttpHeaders()),
+    pb.ProcessingRequest(response_body=pb.HttpBody(body=b"{}")),
+    pb.ProcessingRequest(response_body=pb.HttpBody(end_of_stream=True)),
+]
+ANSWERS = [0, 2, 1, 1, 1]
+
+
+@pytest.mark.parametrize("length", range(len(WHOLE) + 1))
+async def test_a_reset_after_each_message_leaves_the_gauges_at_zero(length: int) -> None:
+    async with edge() as it:
+        call = it.call()
+        for message, answers in zip(WHOLE[:length], ANSWERS, strict=False):
+            await send(call, message)
+            for _ in range(answers):
+                assert await read(call) != "end"
+        call.cancel()
+        assert await it.settled() == 0
