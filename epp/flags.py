@@ -16,6 +16,9 @@ from epp.goflags import Flag, Kind, ParsedFlags, one_of, parse, parse_int, usage
 STABLE_POOL_GROUP = "inference.networking.k8s.io"
 POOL_GROUPS = frozenset({STABLE_POOL_GROUP, "inference.networking.x-k8s.io"})
 ENCODERS = ("json", "console")
+PORTS = ("grpc-port", "grpc-health-port", "metrics-port", "model-server-metrics-port")
+MAX_PORT = 65535
+MAX_MESSAGE_BYTES = 2**31 - 1  # what gRPC takes as a limit
 TIME_ENCODINGS = ("epoch", "millis", "nanos", "iso8601", "rfc3339", "rfc3339nano")
 LOG_LEVELS = ("debug", "info", "error", "panic")
 STACKTRACE_LEVELS = ("info", "error", "panic")
@@ -292,6 +295,18 @@ def _validate(options: Options) -> None:
         )
     if options.pool_group not in POOL_GROUPS:
         raise OptionsError(f"unknown group: {options.pool_group}")
+    _validate_numbers(options)
+
+
+def _validate_numbers(options: Options) -> None:
+    for name in PORTS:
+        # Differs: upstream fails when it listens, and for the model servers' port at every read.
+        if not 0 <= getattr(options, name.replace("-", "_")) <= MAX_PORT:
+            raise OptionsError(f'the "{name}" flag must be within 0..{MAX_PORT}')
+    if options.grpc_max_recv_msg_bytes > MAX_MESSAGE_BYTES:
+        raise OptionsError(
+            f'the "grpc-max-recv-msg-size" flag must be at most {MAX_MESSAGE_BYTES} bytes'
+        )
     for name in ("refresh-metrics-interval", "refresh-prometheus-metrics-interval"):
         # Differs: upstream panics, for the first of them only when an endpoint appears.
         if getattr(options, f"{name.replace('-', '_')}_seconds") <= 0:

@@ -51,36 +51,58 @@ class JsonUsageReader:
 class EventUsageReader:
     """Reads the events of a streamed answer, wherever the chunks cut them.
 
-    A chunk without ``"usage": {`` costs one search; only the beginning of a line that the chunk cut
-    is kept.
+    A chunk without ``"usage": {`` costs one search. Of a line that chunks cut, the pieces are kept
+    until it ends; of one over 1 MiB only that it has not ended.
 
     Differs: the 2025 release looks only at the chunk that holds ``data: [DONE]``.
     """
 
-    __slots__ = ("_rest", "_usage")
+    __slots__ = ("_is_too_long", "_rest", "_usage")
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
+        self._is_too_long = False
         self._usage: Usage | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Take the next piece; a single line over 1 MiB is skipped."""
-        text = self._rest + chunk if self._rest else chunk
-        end = text.rfind(b"\n") + 1
-        if _USAGE_OBJECT.search(text, 0, end):
-            self._read_lines(text[:end])
-        rest = text[end:]
-        self._rest = rest if len(rest) <= MAX_EVENT_BYTES else b""
+        start = 0
+        if self._rest or self._is_too_long:
+            start = chunk.find(b"\n") + 1
+            if not start:
+                self._keep(chunk)
+                return
+            self._keep(chunk[: start - 1])
+            self._end_line()
+        end = chunk.rfind(b"\n") + 1
+        if _USAGE_OBJECT.search(chunk, start, end):
+            self._read_lines(chunk[start:end])
+        if end < len(chunk):
+            self._keep(chunk[end:])
 
     def result(self) -> Usage | None:
         """The last usage that was reported; ends the stream."""
-        if self._rest:
-            self._read_lines(self._rest)
-            self._rest = b""
+        self._end_line()
         return self._usage
+
+    def _keep(self, piece: bytes) -> None:
+        """Take a piece of the line that has not ended."""
+        if self._is_too_long or len(self._rest) + len(piece) > MAX_EVENT_BYTES:
+            self._is_too_long = True
+            self._rest.clear()
+        else:
+            self._rest += piece
+
+    def _end_line(self) -> None:
+        if self._rest:
+            self._read_lines(bytes(self._rest))
+            self._rest.clear()
+        self._is_too_long = False
 
     def _read_lines(self, text: bytes) -> None:
         for line in text.splitlines():
+            if len(line) > MAX_EVENT_BYTES:
+                continue
             if line.startswith(b"data:") and _USAGE_OBJECT.search(line):
                 self._usage = _usage_of(line[5:]) or self._usage
 

@@ -116,6 +116,9 @@ def test_the_command_line_of_the_istio_page_is_taken_without_remark() -> None:
         (["--zap-log-level=0x5"], "zap_log_level", "5"),
         (["--kv-cache-usage-percentage-metric", ""], "kv_metric_given", True),
         (["--drain-timeout", "0"], "drain_timeout_seconds", 0.0),
+        (["--grpc-port=0"], "grpc_port", 0),
+        (["--metrics-port=65535"], "metrics_port", 65535),
+        (["--grpc-max-recv-msg-size=2147483647"], "grpc_max_recv_msg_bytes", 2**31 - 1),
     ],
 )
 def test_options_are_made_of_flags(argv: list[str], field: str, expected: object) -> None:
@@ -160,6 +163,20 @@ def test_with_an_endpoints_file_the_pool_needs_no_name() -> None:
             'the "refresh-metrics-interval" flag must be longer than 0',
         ),
         (["--pool-name=p", "--drain-delay=-1s"], 'the "drain-delay" flag must not be negative'),
+        *(
+            (["--pool-name=p", f"--{name}={port}"], f'the "{name}" flag must be within 0..65535')
+            for name in (
+                "grpc-port",
+                "grpc-health-port",
+                "metrics-port",
+                "model-server-metrics-port",
+            )
+            for port in (-1, 65536)
+        ),
+        (
+            ["--pool-name=p", "--grpc-max-recv-msg-size=2Gi"],
+            'the "grpc-max-recv-msg-size" flag must be at most 2147483647 bytes',
+        ),
     ],
 )
 def test_contradictions_are_refused_in_one_line(argv: list[str], message: str) -> None:

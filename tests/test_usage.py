@@ -86,6 +86,44 @@ def test_a_giant_event_is_skipped_and_the_next_one_is_read() -> None:
     assert read(EventUsageReader(), half, half, b"\ndata: " + SEVEN_TEXT + b"\n\n") == SEVEN
 
 
+def test_of_a_giant_event_nothing_is_read_until_its_line_ends() -> None:
+    giant = b"data: " + b"x" * MAX_EVENT_BYTES
+    assert read(EventUsageReader(), giant, b"data: " + SEVEN_TEXT) is None
+    assert read(EventUsageReader(), giant, b"data: " + SEVEN_TEXT + b"\n") is None
+    padded = b"data: " + SEVEN_TEXT + b" " * MAX_EVENT_BYTES
+    assert read(EventUsageReader(), padded + b"\n") is None
+    assert read(EventUsageReader(), padded[:100], padded[100:] + b"\n") is None
+    after = b"x\n\ndata: " + SEVEN_TEXT + b"\n"
+    assert read(EventUsageReader(), giant, b"x", after) == SEVEN
+
+
+def test_an_event_of_the_longest_size_is_read_in_any_pieces() -> None:
+    event = (b"data: " + SEVEN_TEXT).ljust(MAX_EVENT_BYTES)
+    for size in (1000, MAX_EVENT_BYTES - 1, MAX_EVENT_BYTES):
+        chunks = [event[at : at + size] for at in range(0, len(event), size)]
+        assert read(EventUsageReader(), *chunks) == SEVEN
+        assert read(EventUsageReader(), *chunks, b"\n") == SEVEN
+
+
+class CountedChunk(bytes):
+    """A chunk that counts the bytes that are copied when it is appended to others."""
+
+    copied = 0
+
+    def __radd__(self, other: object) -> Any:
+        if isinstance(other, bytes):
+            CountedChunk.copied += len(other)
+        return NotImplemented
+
+
+def test_a_line_in_many_chunks_is_not_copied_for_each() -> None:
+    event = b"data: " + SEVEN_TEXT.ljust(200_000)
+    CountedChunk.copied = 0
+    chunks = [CountedChunk(event[at : at + 50]) for at in range(0, len(event), 50)]
+    assert read(EventUsageReader(), *chunks, b"\n") == SEVEN
+    assert CountedChunk.copied <= len(event)
+
+
 ANY_JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

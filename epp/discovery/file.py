@@ -91,7 +91,7 @@ async def follow(
 def _state_of(path: Path) -> _State:
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return status.st_mtime_ns, status.st_ino, status.st_size
 
@@ -102,6 +102,8 @@ def _read(path: Path) -> bytes:
             return file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise EndpointsFileError(f"{path}: {error.strerror}") from None
+    except ValueError as error:  # a NUL byte, or characters that are none
+        raise EndpointsFileError(f"{str(path)!r}: cannot be a path: {error}") from None
 
 
 class _EndpointList:

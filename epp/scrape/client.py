@@ -21,6 +21,7 @@ from epp.scrape.response import (
     ScrapeConnectionError,
     ScrapeError,
     ScrapeResponseError,
+    ScrapeTimeoutError,
 )
 
 _OK = 200
@@ -135,7 +136,7 @@ class MetricsClient:
 
     def _time_out(self) -> None:
         self.close()
-        self._done(ScrapeConnectionError(f"no answer within {self._target.timeout_seconds} s"))
+        self._done(ScrapeTimeoutError(f"no answer within {self._target.timeout_seconds} s"))
 
     def _finish(self, result: bytes | ScrapeError) -> None:
         if self._timer is not None:

@@ -10,8 +10,17 @@ from collections.abc import Sequence
 import msgspec
 
 from epp.core.endpoint import EndpointMetrics
-from epp.scrape.page import MetricFinder, Sample
+from epp.scrape.page import Budget, MetricFinder, Sample
 from epp.scrape.spec import MetricSpec
+
+MAX_SEARCHED_BYTES = 1024 * 1024
+"""Where the search of a page ends.
+
+Differs: the Go pickers read all of a page, however long that takes.
+"""
+
+MAX_ADAPTERS = 1000
+"""The names of one list that are read. Differs: the Go pickers read them all."""
 
 KV_CACHE_SPECS = (
     MetricSpec("vllm:kv_cache_usage_perc"),
@@ -50,19 +59,23 @@ class Extractor:
         self._waiting = _finder(settings.waiting)
         self._running = _finder(settings.running)
         self._kv_cache = [MetricFinder(spec) for spec in settings.kv_cache]
-        self._lora = _finder(settings.lora, with_labels=True)
-        self._cache_info = _finder(settings.cache_info, with_labels=True)
+        self._lora = _finder(settings.lora)
+        self._cache_info = _finder(settings.cache_info)
 
     def extract(self, page: bytes, previous: EndpointMetrics, now: float) -> EndpointMetrics | None:
         """The metrics after this page; what it lacks keeps its ``previous`` value.
 
         None when the page has none of the wanted metrics.
         """
-        waiting = self._waiting.find_best(page) if self._waiting else None
-        running = self._running.find_best(page) if self._running else None
-        kv_cache = self._find_kv_cache(page)
-        lora = _latest(self._lora.find(page)) if self._lora else None
-        cache_info = self._cache_info.find_best(page) if self._cache_info else None
+        if len(page) > MAX_SEARCHED_BYTES:
+            page = page[: page.rfind(b"\n", 0, MAX_SEARCHED_BYTES) + 1]
+        budget = Budget()
+        waiting = self._waiting.find_best(page, budget) if self._waiting else None
+        running = self._running.find_best(page, budget) if self._running else None
+        kv_cache = self._find_kv_cache(page, budget)
+        cache_info = self._cache_info.find_best(page, budget) if self._cache_info else None
+        # last, because it has as many series as there were sets of adapters
+        lora = _latest(self._lora.find(page, budget)) if self._lora else None
         if not (waiting or running or kv_cache or lora or cache_info):
             return None
         active, waiting_models, max_active = _lora_values(lora, previous)
@@ -79,16 +92,16 @@ class Extractor:
             updated_at=now,
         )
 
-    def _find_kv_cache(self, page: bytes) -> Sample | None:
+    def _find_kv_cache(self, page: bytes, budget: Budget) -> Sample | None:
         for finder in self._kv_cache:
-            sample = finder.find_best(page)
+            sample = finder.find_best(page, budget)
             if sample is not None:
                 return sample
         return None
 
 
-def _finder(spec: MetricSpec | None, *, with_labels: bool = False) -> MetricFinder | None:
-    return MetricFinder(spec, with_labels=with_labels) if spec else None
+def _finder(spec: MetricSpec | None) -> MetricFinder | None:
+    return MetricFinder(spec) if spec else None
 
 
 def _latest(series: Sequence[Sample]) -> Sample | None:
@@ -125,7 +138,8 @@ def _cache_values(sample: Sample | None, previous: EndpointMetrics) -> tuple[int
 
 
 def _names(text: str) -> frozenset[str]:
-    return frozenset([name for part in text.split(",") if (name := part.strip())])
+    parts = text.split(",", MAX_ADAPTERS)[:MAX_ADAPTERS]
+    return frozenset([name for part in parts if (name := part.strip())])
 
 
 def _whole(text: str, otherwise: int) -> int:

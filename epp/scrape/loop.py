@@ -16,7 +16,7 @@ from epp.core.endpoint import Endpoint
 from epp.datastore.store import Datastore
 from epp.scrape.client import MetricsClient, Target
 from epp.scrape.extract import Extractor, ScrapeSettings
-from epp.scrape.response import ScrapeConnectionError, ScrapeError
+from epp.scrape.response import ScrapeConnectionError, ScrapeError, ScrapeTimeoutError
 
 # The fractional parts of its multiples fill 0..1 evenly, however many there are.
 _GOLDEN_RATIO = 0.6180339887498949
@@ -86,7 +86,8 @@ class Scraper:
 
     def _done(self, endpoint_id: str, extractor: Extractor, result: bytes | ScrapeError) -> None:
         if isinstance(result, ScrapeConnectionError):
-            self._datastore.connection_failed(endpoint_id)
+            timed_out = isinstance(result, ScrapeTimeoutError)
+            self._datastore.connection_failed(endpoint_id, timed_out=timed_out)
             return
         previous = self._datastore.metrics_of(endpoint_id)
         metrics = None

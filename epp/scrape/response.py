@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_CHUNK_HEAD_BYTES = 4096
+MAX_LENGTH_DIGITS = 19
 
 _OK = 200
 _SWITCHING_PROTOCOLS = 101
@@ -29,7 +30,11 @@ class ScrapeError(Exception):
 
 
 class ScrapeConnectionError(ScrapeError):
-    """Nobody answered, or not to the end: refused, reset, timed out."""
+    """Nobody answered, or not to the end: refused, reset."""
+
+
+class ScrapeTimeoutError(ScrapeConnectionError):
+    """Nobody answered in time."""
 
 
 class ScrapeResponseError(ScrapeError):
@@ -132,10 +137,10 @@ class ResponseReader:
         if not length:
             self.keeps_alive = False
             return self._read_until_close
-        if not length.isdigit():
+        if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
             raise ScrapeResponseError(f"bad content-length {length[:20]!r}")
-        self._check_size(int(length[:20]))
         self._length = int(length)
+        self._check_size(self._length)
         return self._read_sized
 
     def _read_sized(self) -> bool:

@@ -157,6 +157,14 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         read_endpoints(tmp_path / "none.yaml")
 
 
+@pytest.mark.parametrize("path", ["a\0b", "\ud800"])
+def test_a_path_that_no_file_can_have_is_refused_in_one_line(path: str) -> None:
+    with pytest.raises(EndpointsFileError, match="cannot be a path") as error:
+        read_endpoints(Path(path))
+    assert str(error.value).startswith(f"{path!r}: ")
+    assert str(error.value).isprintable()
+
+
 @given(st.binary(max_size=60), st.integers(0, len(GOOD)))
 def test_any_content_is_read_or_refused(noise: bytes, cut: int) -> None:
     with suppress(EndpointsFileError):
@@ -273,6 +281,14 @@ async def test_a_file_may_appear_later(path: Path) -> None:
         assert len(world.errors) == 1
         await world.write(only("c"))
         assert world.names == ["c"]
+
+
+@pytest.mark.looptime
+async def test_a_path_that_no_file_can_have_is_reported_once() -> None:
+    async with following(Path("a\0b")) as world:
+        await world.pass_a_poll()
+        await world.pass_a_poll()
+        assert len(world.errors) == 1
 
 
 def test_the_plugin_declares_the_file() -> None:

@@ -16,7 +16,12 @@ import uvloop
 
 from epp.extproc.certificates import make_self_signed
 from epp.scrape.client import MetricsClient, Target
-from epp.scrape.response import ScrapeConnectionError, ScrapeError, ScrapeResponseError
+from epp.scrape.response import (
+    ScrapeConnectionError,
+    ScrapeError,
+    ScrapeResponseError,
+    ScrapeTimeoutError,
+)
 
 Handler: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
@@ -311,7 +316,7 @@ def test_a_server_that_says_nothing_times_out(run: Run, beginning: bytes) -> Non
             target = msgspec.structs.replace(target, timeout_seconds=0.05)
             async with fetching(target) as fetcher:
                 for _ in range(2):
-                    with pytest.raises(ScrapeConnectionError, match=r"no answer within 0\.05 s"):
+                    with pytest.raises(ScrapeTimeoutError, match=r"no answer within 0\.05 s"):
                         await fetcher.fetch()
                 assert server.connections == 2
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epp.core.endpoint import EndpointMetrics
-from epp.scrape.extract import Extractor, ScrapeSettings
+from epp.scrape.extract import MAX_ADAPTERS, MAX_SEARCHED_BYTES, Extractor, ScrapeSettings
 from epp.scrape.spec import MetricSpec
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "metrics"
@@ -195,6 +195,31 @@ def test_the_lora_series_written_last_counts(
     metrics = extract(page, previous=BEFORE)
     assert metrics is not None
     assert metrics.active_models == active
+
+
+def test_the_adapters_of_a_list_are_bounded() -> None:
+    names = [f"a{i}" for i in range(MAX_ADAPTERS + 5)]
+    metrics = extract(f'vllm:lora_requests_info{{running_lora_adapters="{",".join(names)}"}} 1\n')
+    assert metrics is not None
+    assert metrics.active_models == set(names[:MAX_ADAPTERS])
+
+
+def test_only_the_beginning_of_a_giant_page_is_searched() -> None:
+    line = "vllm:num_requests_waiting 77\n"
+    padding = "#" * (MAX_SEARCHED_BYTES - len(line)) + "\n"
+    last = extract(padding[1:] + line + "rest\n")
+    assert last is not None
+    assert last.waiting_queue_size == 77
+    assert extract(padding + line + "rest\n") is None
+
+
+def test_many_lora_series_leave_the_other_metrics_readable() -> None:
+    page = 'vllm:lora_requests_info{max_lora="2"} 1\n' * 5000
+    page += 'vllm:cache_config_info{block_size="16"} 1\nvllm:num_requests_waiting 7\n'
+    metrics = extract(page)
+    assert metrics is not None
+    assert (metrics.max_active_models, metrics.cache_block_size_tokens) == (2, 16)
+    assert metrics.waiting_queue_size == 7
 
 
 @given(st.binary(max_size=200))

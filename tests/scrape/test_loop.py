@@ -14,7 +14,12 @@ from epp.datastore.store import Datastore
 from epp.scrape.client import Target
 from epp.scrape.extract import ScrapeSettings
 from epp.scrape.loop import Scraper, next_tick
-from epp.scrape.response import ScrapeConnectionError, ScrapeError, ScrapeResponseError
+from epp.scrape.response import (
+    ScrapeConnectionError,
+    ScrapeError,
+    ScrapeResponseError,
+    ScrapeTimeoutError,
+)
 
 PAGE = b"vllm:num_requests_waiting 7\n"
 INTERVAL = 10.0
@@ -176,6 +181,19 @@ async def test_an_endpoint_without_readable_metrics_is_reachable(
         await asyncio.sleep(1)
         assert [e.name for e in world.datastore.candidates()] == ["works", "tells-nothing"]
         assert world.metrics("tells-nothing") == EndpointMetrics()
+
+
+@pytest.mark.looptime
+async def test_one_scrape_that_timed_out_is_enough_to_go_elsewhere() -> None:
+    async with running() as world:
+        hangs = world.add("hangs")
+        world.add("works")
+        await asyncio.sleep(1)
+        assert [e.name for e in world.datastore.candidates()] == ["hangs", "works"]
+        hangs.result = ScrapeTimeoutError("no answer")
+        await asyncio.sleep(INTERVAL)
+        hangs.result = None
+        assert [e.name for e in world.datastore.candidates()] == ["works"]
 
 
 @pytest.mark.looptime

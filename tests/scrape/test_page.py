@@ -1,21 +1,32 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from epp.scrape.page import MetricFinder, Sample
+from epp.scrape.page import MAX_LINE_BYTES, MAX_LINE_MARKS, Budget, MetricFinder
 from epp.scrape.spec import MetricSpec
 
 WANTED = "vllm:waiting"
 LOOKALIKES = ("vllm:waiting_by_reason", "vllm:waitin", "xvllm:waiting", "vllm:waiting:sum")
 
 
-def find(page: str, spec: str = WANTED) -> Sequence[Sample]:
-    return MetricFinder(_spec(spec), with_labels=True).find(page.encode())
+class Sample(NamedTuple):
+    """What is expected of a sample, its labels read."""
+
+    value: float
+    labels: Mapping[str, str] = {}
+    timestamp: float = 0.0
+
+
+def find(page: str, finder: MetricFinder | None = None) -> list[Sample]:
+    finder = finder or MetricFinder(MetricSpec(WANTED))
+    samples = finder.find(page.encode(), Budget())
+    return [Sample(sample.value, sample.labels, sample.timestamp) for sample in samples]
 
 
 def _spec(text: str) -> MetricSpec:
@@ -58,7 +69,9 @@ def test_a_sample_line_is_read(line: str, expected: Sample) -> None:
         "vllm:waiting +Inf",
         "vllm:waiting -inf",
         "vllm:waiting 1e999",
+        "vllm:waiting " + "7" * 65,
         "vllm:waiting 7 soon",
+        "vllm:waiting 7 " + "1" * 400,
         "vllm:waiting 7 1 2",
         'vllm:waiting{a="b} 7',
         'vllm:waiting{a="b"',
@@ -68,6 +81,9 @@ def test_a_sample_line_is_read(line: str, expected: Sample) -> None:
         'vllm:waiting{a="b\\"} 7',
         "vllm:waiting{7",
         'vllm:waiting{a="b"}} 7',
+        'vllm:waiting{a="' + "b" * MAX_LINE_BYTES + '"} 7',
+        "vllm:waiting{" + 'a="b",' * (MAX_LINE_MARKS // 2 + 1) + "} 7",
+        'vllm:waiting{a="' + "\\\\" * MAX_LINE_MARKS + '"} 7',
     ],
 )
 def test_a_bad_line_costs_only_itself(line: str) -> None:
@@ -107,7 +123,7 @@ def test_the_labels_of_the_spec_select_a_sample(spec: str, expected: float | Non
     )
     finder = MetricFinder(_spec(spec.replace("absent=", 'absent=""')))
     for _ in range(2):
-        best = finder.find_best(page.encode())
+        best = finder.find_best(page.encode(), Budget())
         assert (best.value if best else None) == expected
 
 
@@ -125,7 +141,7 @@ def test_the_newest_sample_wins_and_of_equal_ones_the_first(
     lines: list[str], expected: float
 ) -> None:
     page = "".join(f"{WANTED} {line}\n" for line in lines)
-    best = MetricFinder(MetricSpec(WANTED)).find_best(page.encode())
+    best = MetricFinder(MetricSpec(WANTED)).find_best(page.encode(), Budget())
     assert best is not None
     assert best.value == expected
 
@@ -136,12 +152,36 @@ def test_a_group_is_found_wherever_it_moves(shift: int) -> None:
     finder = MetricFinder(MetricSpec(WANTED))
     for padding in (6000, 6000 + shift, 6000):
         page = f"# {'x' * padding}\n{group}"
-        assert [sample.value for sample in finder.find(page.encode())] == [1.0, 2.0]
+        assert [sample.value for sample in find(page, finder)] == [1.0, 2.0]
 
 
-def test_the_lines_of_one_metric_are_bounded() -> None:
-    page = "vllm:waiting NaN\n" * 20_000 + "vllm:waiting 1\n"
-    assert find(page) == []
+@pytest.mark.parametrize(
+    "line",
+    [
+        "vllm:waiting NaN\n",
+        "vllm:waiting_by_reason 1\n\n",
+        "vllm:waiting{" + 'a="b",' * 20 + "} NaN\n",
+        f"vllm:waiting {'x' * 60_000}\n",
+    ],
+)
+def test_what_a_page_can_cost_is_bounded(line: str) -> None:
+    page = (line * (4_000_000 // len(line))).encode() + b"vllm:waiting 1\n"
+    budget = Budget()
+    assert list(MetricFinder(MetricSpec(WANTED)).find(page, budget)) == []
+    assert budget.is_spent
+
+
+def test_a_line_too_long_to_read_leaves_the_others_readable() -> None:
+    for rest in ("x" * 4_000_000, '"' * MAX_LINE_BYTES):
+        assert find(f"vllm:waiting {rest}\nvllm:waiting 1\n") == [Sample(1.0)]
+
+
+def test_all_finders_of_a_page_share_what_it_can_cost() -> None:
+    page = b"vllm:waiting NaN\n" * 20_000
+    budget = Budget()
+    MetricFinder(MetricSpec(WANTED)).find(page, budget)
+    assert list(MetricFinder(MetricSpec("a")).find(b"a 1\n", budget)) == []
+    assert len(MetricFinder(MetricSpec("a")).find(b"a 1\n", Budget())) == 1
 
 
 label_values = st.text(
@@ -204,13 +244,13 @@ def plain_find(page: str) -> list[Sample]:
 def test_finding_equals_parsing_the_whole_page(
     pages: list[list[tuple[str, str, int, list[tuple[dict[str, str], float, int | None]]]]],
 ) -> None:
-    finder = MetricFinder(MetricSpec(WANTED), with_labels=True)
+    finder = MetricFinder(MetricSpec(WANTED))
     for page in map(_render, pages):
-        assert finder.find(page.encode()) == plain_find(page)
+        assert find(page, finder) == plain_find(page)
 
 
 @given(st.lists(st.text(alphabet='vllm:waiting{}="\\,.\n 19#eN', max_size=60), max_size=3))
 def test_no_page_raises(pages: list[str]) -> None:
     finder = MetricFinder(_spec('vllm:waiting{a="1"}'))
     for page in pages:
-        finder.find_best(f"vllm:waiting{page}\nvllm:waiting{{{page}\n".encode())
+        finder.find_best(f"vllm:waiting{page}\nvllm:waiting{{{page}\n".encode(), Budget())
