@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 
 class PrefixIndex:
     """Which endpoint has probably cached which block.
 
-    Per endpoint a dict in order of use (oldest first) bounded by its capacity; ``_holders`` maps a
-    hash to the endpoints that hold it. ``len()`` is the number of (block, endpoint) entries.
+    Per endpoint an ordered dict (oldest first) bounded by its capacity: a plain dict would walk over
+    everything it once dropped to find its first key. ``_holders`` maps a hash to the endpoints that
+    hold it. ``len()`` is the number of (block, endpoint) entries.
 
     Source: gateway-api-inference-extension 2aaf2a6, multi/prefix/indexer.go.
     """
 
     def __init__(self) -> None:
-        self._blocks: dict[str, dict[int, None]] = {}
+        self._blocks: dict[str, OrderedDict[int, None]] = {}
         self._capacity: dict[str, int] = {}
         self._holders: dict[int, set[str]] = {}
         self._entries = 0
@@ -44,25 +46,24 @@ class PrefixIndex:
 
         ``capacity`` (blocks, positive) counts only when the endpoint is new.
         """
-        blocks = self._blocks.setdefault(endpoint_id, {})
+        blocks = self._blocks.setdefault(endpoint_id, OrderedDict())
         limit = self._capacity.setdefault(endpoint_id, capacity)
         holders = self._holders
         before = len(blocks)
         for value in hashes:
             if value in blocks:
-                del blocks[value]  # put it at the end: most recently used
+                blocks.move_to_end(value)
             else:
+                blocks[value] = None
                 holders.setdefault(value, set()).add(endpoint_id)
-            blocks[value] = None
         while len(blocks) > limit:
-            oldest = next(iter(blocks))
-            del blocks[oldest]
+            oldest, _ = blocks.popitem(last=False)
             self._release(oldest, endpoint_id)
         self._entries += len(blocks) - before
 
     def remove(self, endpoint_id: str) -> None:
         """Forget an endpoint with all its blocks; unknown ids are no error."""
-        blocks = self._blocks.pop(endpoint_id, {})
+        blocks = self._blocks.pop(endpoint_id, OrderedDict())
         self._capacity.pop(endpoint_id, None)
         for value in blocks:
             self._release(value, endpoint_id)
