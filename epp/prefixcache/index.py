@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 class PrefixIndex:
     """Which endpoint has probably cached which block.
 
-    Per endpoint an ordered dict (oldest first) bounded by its capacity: a plain dict would walk over
-    everything it once dropped to find its first key. ``_holders`` maps a hash to the endpoints that
-    hold it. ``len()`` is the number of (block, endpoint) entries.
+    Per endpoint an ordered dict (oldest first) bounded by its capacity: a plain dict would walk
+    over everything it once dropped to find its first key. ``_holders`` maps a hash to the endpoints
+    that hold it. ``len()`` is the number of (block, endpoint) entries.
 
     Source: gateway-api-inference-extension 2aaf2a6, multi/prefix/indexer.go.
     """
