@@ -1,0 +1,136 @@
+"""What a request costs inside the picker, without a transport: ``python -m benchmarks.inside``.
+
+CPU time of decoding the proxy's messages, deciding among ten endpoints with the default
+configuration, and encoding the answers. What ``python -m benchmarks`` shows beyond that is grpcio,
+TLS and the kernel.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from random import Random
+
+import epp.plugins
+from epp.config.load import DEFAULT_CONFIG, load_config
+from epp.core.clock import Clock
+from epp.core.decision import Decision
+from epp.core.endpoint import Endpoint, EndpointMetrics
+from epp.core.plugin import Handle
+from epp.datastore.store import Datastore
+from epp.director import Director
+from epp.exchange import Exchange
+from epp.extproc import codec
+from epp.extproc.events import Decide, End
+from epp.extproc.pb import ext_proc_pb2 as pb
+from epp.extproc.stepping import start
+from epp.extproc.stream import Stream
+from epp.plugins.parsers.openai import OpenAIParser
+from epp.saturation import SaturationDetector
+from epp.telemetry.decisions import DecisionLog
+from epp.telemetry.metrics import MetricsProbe
+from epp.telemetry.tee import Probes
+
+CHUNK = b'data: {"id":"x","choices":[{"index":0,"text":" word"}],"usage":null}\n\n'
+ANSWER = b'{"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}'
+
+
+class Inside:
+    """The parts of a picker between the wire and the wire."""
+
+    def __init__(self) -> None:
+        epp.plugins.load()
+        self._clock = Clock()
+        self._store = Datastore(self._clock)
+        self._probe = Probes(MetricsProbe(self._store), DecisionLog(self._clock))
+        random = Random(1)
+        handle = Handle(random=random, clock=self._clock, probe=self._probe)
+        config = load_config(DEFAULT_CONFIG, "default", handle)
+        for i in range(10):
+            name = f"e{i}"
+            self._store.put_endpoint(Endpoint(f"default/{name}", name, "default", "10.0.0.1", i))
+            metrics = EndpointMetrics(waiting_queue_size=i, kv_cache_ratio=i / 10, updated_at=0.0)
+            self._store.scrape_succeeded(f"default/{name}", metrics)
+        self._director = Director(
+            parser=OpenAIParser(),
+            scheduler=config.scheduler,
+            datastore=self._store,
+            pre_request=config.pre_request,
+            saturation=SaturationDetector(config.saturation, self._clock),
+            probe=self._probe,
+            random=random,
+        )
+
+    def stream(self) -> Stream:
+        """A new stream with its exchange."""
+        return Stream(Exchange(clock=self._clock, probe=self._probe, datastore=self._store))
+
+    def feed(self, stream: Stream, message: bytes) -> None:
+        """Decode, decide where that is due, and encode every answer."""
+        for output in stream.receive(codec.decode(message)):
+            if isinstance(output, Decide):
+                decision = start(self._director.decide(stream.exchange, output.request))
+                assert isinstance(decision, Decision)
+                for answer in stream.decided(decision):
+                    assert not isinstance(answer, Decide | End)
+                    codec.encode(answer)
+            elif not isinstance(output, End):
+                codec.encode(output)
+
+    def request(self, messages: list[bytes]) -> None:
+        """One request from its headers to the end of its answer."""
+        stream = self.stream()
+        for message in messages:
+            self.feed(stream, message)
+        stream.closed()
+
+
+def messages(prompt: str) -> list[bytes]:
+    """What Envoy sends for a completions request and its answer."""
+    names = (
+        ":authority :path :method :scheme user-agent accept content-type x-forwarded-for x-a x-b"
+    )
+    names += " x-forwarded-proto x-request-id"
+    values = [pb.HeaderValue(key=name, raw_value=b"some value") for name in names.split()]
+    headers = pb.HeaderMap(headers=values)
+    mode = pb.ProtocolConfiguration(request_body_mode=pb.FULL_DUPLEX_STREAMED)
+    body = b'{"model":"m","prompt":"' + prompt.encode() + b'"}'
+    parts = [
+        pb.ProcessingRequest(request_headers=pb.HttpHeaders(headers=headers), protocol_config=mode),
+        pb.ProcessingRequest(request_body=pb.HttpBody(body=body)),
+        pb.ProcessingRequest(request_body=pb.HttpBody(end_of_stream=True)),
+        pb.ProcessingRequest(response_headers=pb.HttpHeaders(headers=headers)),
+        pb.ProcessingRequest(response_body=pb.HttpBody(body=ANSWER)),
+        pb.ProcessingRequest(response_body=pb.HttpBody(end_of_stream=True)),
+    ]
+    return [part.SerializeToString() for part in parts]
+
+
+def microseconds(work: Callable[[], None], count: int) -> float:
+    """CPU time per call, the best of three rounds."""
+    best = float("inf")
+    for _ in range(3):
+        started = time.process_time()
+        for _ in range(count):
+            work()
+        best = min(best, (time.process_time() - started) / count)
+    return best * 1e6
+
+
+def main() -> None:
+    """Print a line per case."""
+    inside = Inside()
+    for size, count in ((50, 2000), (8_000, 1000), (400_000, 200)):
+        parts = messages("word " * (size // 5))
+        cost = microseconds(lambda parts=parts: inside.request(parts), count)  # type: ignore[misc]
+        print(f"request with a prompt of {size:,} bytes: {cost:.0f} us")
+    stream = inside.stream()
+    kind = pb.HeaderValue(key="content-type", raw_value=b"text/event-stream")
+    started = pb.HttpHeaders(headers=pb.HeaderMap(headers=[kind]))
+    inside.feed(stream, pb.ProcessingRequest(response_headers=started).SerializeToString())
+    chunk = pb.ProcessingRequest(response_body=pb.HttpBody(body=CHUNK)).SerializeToString()
+    print(f"streamed chunk: {microseconds(lambda: inside.feed(stream, chunk), 20_000):.1f} us")
+
+
+if __name__ == "__main__":
+    main()
