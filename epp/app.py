@@ -14,6 +14,7 @@ import grpc
 import uvloop
 
 import epp.plugins
+from epp import __version__
 from epp.config.document import ConfigError
 from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
 from epp.core.clock import Clock
@@ -84,7 +85,7 @@ class App:
         self._options = options
         self._clock = Clock()
         self._datastore = Datastore()
-        self._metrics = MetricsProbe(self._datastore)
+        self._metrics = MetricsProbe(self._datastore, build_ref=__version__)
         self._decisions = DecisionLog(self._clock)
         self._probe = Probes(self._metrics, self._decisions, RequestLog())
         self._random = Random()
