@@ -2,7 +2,7 @@
 
 Names and defaults are those of the upstream picker, so that its manifests work unchanged.
 
-Source: operations reference, "Command line and environment".
+Source: gateway-api-inference-extension 2aaf2a6, cmd/epp/runner/runner.go and pkg/epp/server.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A file that lists the endpoints: how it is read, and followed while it changes.
 
-Source: operations reference, "Router file discovery (no Kubernetes)".
+Source: llm-d-router v0.10, docs/discovery.md (file-discovery).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From a page of metrics to what scorers may know of an endpoint.
 
-Source: operations reference, "Values" (the V2 rules for LoRA) and "Partial failure".
+Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/datalayer (its rules for LoRA).
 """
 
 from __future__ import annotations

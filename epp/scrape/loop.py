@@ -1,6 +1,6 @@
 """Scrapes every endpoint of the datastore, each at its own moment within the interval.
 
-Source: operations reference, "Scrape loop".
+Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/backend/metrics.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Metric specs: which samples of a page are meant.
 
-Source: operations reference, "Metric spec syntax".
+Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/backend/metrics and pkg/epp/datalayer.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Differs: label values are valid UTF-8 of at most 128 bytes, and after 1,000 diff
 counts the rest as ``other``; upstream ends on bytes that are no UTF-8 and keeps any number of names
 of any length. Metrics without labels are there, as zeros, from the start.
 
-Source: operations reference, "Metrics exposed by the EPP".
+Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/metrics.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class FileDiscoveryParams(Params, frozen=True):
 class FileDiscovery(Discovery):
     """Take the pool's endpoints from a file instead of Kubernetes.
 
-    Source: operations reference, "Router file discovery (no Kubernetes)".
+    Source: llm-d-router v0.10, docs/discovery.md (file-discovery).
     """
 
     def __init__(self, params: FileDiscoveryParams, handle: Handle) -> None:
