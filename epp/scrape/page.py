@@ -19,7 +19,8 @@ Differs: a line that breaks the format costs only itself; in the Go pickers it c
 metric without a TYPE line reads like a gauge; there it reads 0. NaN and infinity count as missing,
 and so do lines that are too long or have too many labels, and those after the budget is spent.
 
-Source: Prometheus text format 0.0.4; gateway-api-inference-extension 2aaf2a6, pkg/epp/backend/metrics.
+Source: Prometheus text format 0.0.4;
+gateway-api-inference-extension 2aaf2a6, pkg/epp/backend/metrics.
 """
 
 from __future__ import annotations

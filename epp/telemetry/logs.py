@@ -4,7 +4,8 @@ Verbosity ``V(n)`` is the level ``INFO - n``: V(0) is ``INFO``, and ``--v 4`` le
 down to V(4). A record's key/values are its ``fields`` attribute (``extra={"fields": {...}}``, or
 simply ``log``). Every record is one line, a stack trace included.
 
-Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/util/logging; controller-runtime v0.22.4, pkg/log/zap.
+Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/util/logging;
+controller-runtime v0.22.4, pkg/log/zap.
 """
 
 from __future__ import annotations
