@@ -84,7 +84,7 @@ class App:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._clock = Clock()
-        self._datastore = Datastore()
+        self._datastore = Datastore(self._clock)
         self._metrics = MetricsProbe(self._datastore, build_ref=__version__)
         self._decisions = DecisionLog(self._clock)
         self._probe = Probes(self._metrics, self._decisions, RequestLog())

@@ -89,7 +89,8 @@ class Exchange:
         if status and not status.startswith("2"):
             self._error_code = MODEL_SERVER_ERROR
         self._is_streaming = "text/event-stream" in header_text(headers, "content-type")
-        self._reader = EventUsageReader() if self._is_streaming else JsonUsageReader()
+        if self._is_routed:  # of anything else nobody counts the tokens
+            self._reader = EventUsageReader() if self._is_streaming else JsonUsageReader()
         if served and self._picked and served != self._picked[0].destination:
             self._compare(served)
 
@@ -102,7 +103,7 @@ class Exchange:
     def response_ended(self) -> None:
         """The answer is complete."""
         reader, self._reader = self._reader, None
-        if reader is None or not self._is_routed:
+        if reader is None:
             return
         self._probe.response_complete(
             self._model,

@@ -68,8 +68,3 @@ class Decision(msgspec.Struct, frozen=True, eq=False):
     destination: str
     set_headers: tuple[tuple[str, bytes], ...]
     body: bytes | None
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The endpoint that shall serve the request."""
-        return self.result.picked[0]

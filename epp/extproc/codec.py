@@ -200,8 +200,8 @@ _DIRECTION = {Direction.REQUEST: b"\x1a", Direction.RESPONSE: b"\x22"}  # Proces
 def encode_body(direction: Direction, body: bytes | memoryview, *, end_of_stream: bool) -> bytes:
     """A streamed body answer, written by hand.
 
-    Saves building four nested messages and copying the body twice: 0.9 us instead of 3.3 us for a
-    4 kB piece. The plain version is in the tests, and both are proven equal.
+    Saves building four nested messages and copying the body twice: 2.9 us instead of 7.8 us for a
+    4 kB piece on a slow machine. The plain version is in the tests, and both are proven equal.
     """
     size = len(body)
     end = _END_OF_STREAM if end_of_stream else b""

@@ -21,4 +21,4 @@ def test_the_first_of_the_picked_shall_serve() -> None:
     a, b = endpoints(1, 2)
     result = SchedulingResult("p", {"p": make_run(a, b, picked=[b, a])})
     decision = Decision(make_request(), result, "10.0.0.2:8000,10.0.0.1:8000", (), None)
-    assert decision.endpoint is b
+    assert decision.result.picked[0] is b
