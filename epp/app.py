@@ -9,8 +9,8 @@ import os
 import signal
 from pathlib import Path
 from random import Random
+from typing import Protocol
 
-import grpc
 import uvloop
 
 import epp.plugins
@@ -23,12 +23,21 @@ from epp.datastore.store import Datastore, Pool
 from epp.director import Director
 from epp.discovery.file import EndpointsFileError, follow, read_endpoints
 from epp.exchange import Exchange
-from epp.extproc.certificates import CertificateError, KeyPair, make_self_signed, read_key_pair
+from epp.extproc.certificates import (
+    CertificateError,
+    KeyPair,
+    make_self_signed,
+    read_key_pair,
+    server_context,
+)
 from epp.extproc.health import Health
 from epp.extproc.servicer import ExternalProcessor
 from epp.flags import Options
+from epp.http2.limits import Limits
+from epp.http2.server import Server
 from epp.plugins.discovery.file import FileDiscovery
 from epp.plugins.parsers.openai import OpenAIParser
+from epp.rpc import Services
 from epp.saturation import SaturationDetector
 from epp.scrape.extract import KV_CACHE_SPECS, ScrapeSettings
 from epp.scrape.loop import Scraper
@@ -45,8 +54,13 @@ logger = logging.getLogger("setup")
 # Differs: without a cluster there is no InferencePool that the flag could name.
 DEFAULT_POOL_NAME = "default"
 
-# What the last stream's end needs to leave the process.
-LAST_ANSWERS_SECONDS = 0.1
+
+class Transport(Protocol):
+    """What carries gRPC services; see ``http2.server.Server``."""
+
+    async def start(self, host: str | None, port: int) -> None: ...
+    def drain(self) -> None: ...
+    async def stop(self) -> None: ...
 
 
 class StartError(Exception):
@@ -121,10 +135,9 @@ class App:
                 tasks,
                 decision_timeout_seconds=options.decision_timeout_seconds,
             )
-            ext_proc = self._ext_proc_server(processor, health)
-            health_server = grpc.aio.server()
-            health_server.add_generic_rpc_handlers((health.handler(),))
-            _listen(health_server, options.grpc_health_port, None)
+            ext_proc = self._transport({**processor.services, **health.services}, tasks)
+            health_server = Server(health.services, Limits(), random=self._random)
+            await _listen(health_server, options.grpc_health_port)
             await _start_metrics(metrics_server, options.metrics_port)
             loops = [
                 tasks.create_task(self._scraper.run()),
@@ -132,22 +145,19 @@ class App:
             ]
             if self._watches_file:
                 loops.append(tasks.create_task(self._follow_endpoints()))
-            await ext_proc.start()
-            await health_server.start()
+            await _listen(ext_proc, options.grpc_port)
             logs.log(logger, 0, "gRPC server listening", name="ext-proc", port=options.grpc_port)
             logs.log(
                 logger, 0, "gRPC server listening", name="health", port=options.grpc_health_port
             )
             await stop.wait()
-            await self._drain(ext_proc, processor, tasks)
-            await health_server.stop(0)
+            await self._drain(ext_proc, processor)
+            await health_server.stop()
             await metrics_server.stop()
             for loop in loops:
                 loop.cancel()
 
-    async def _drain(
-        self, server: grpc.aio.Server, processor: ExternalProcessor, tasks: asyncio.TaskGroup
-    ) -> None:
+    async def _drain(self, server: Transport, processor: ExternalProcessor) -> None:
         """Not serving first, so that proxies go elsewhere; then no new streams; then the end.
 
         Differs: the older Go picker refuses new streams at once, the newer one waits without limit.
@@ -157,15 +167,11 @@ class App:
         self._is_draining = True
         logs.log(logger, 0, "Draining", delay=delay, timeout=options.drain_timeout_seconds)
         await asyncio.sleep(delay)
-        grace = options.drain_timeout_seconds - delay
-        stopping = tasks.create_task(server.stop(grace))
+        server.drain()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout(options.drain_timeout_seconds - delay):
                 await processor.idle()
-                # grpcio waits for idle connections as well; nobody needs them any more
-                await asyncio.sleep(LAST_ANSWERS_SECONDS)
-                await server.stop(0)
-        await stopping
+        await server.stop()
         logs.log(logger, 0, "Stopped")
 
     def _load_config(self) -> LoadedConfig:
@@ -216,14 +222,22 @@ class App:
         except CertificateError as error:
             raise StartError(str(error)) from None
 
-    def _ext_proc_server(self, processor: ExternalProcessor, health: Health) -> grpc.aio.Server:
-        limit = self._options.grpc_max_recv_msg_bytes
-        server = grpc.aio.server(
-            options=[("grpc.max_receive_message_length", limit), ("grpc.so_reuseport", 0)]
-        )
-        server.add_generic_rpc_handlers((processor.handler(), health.handler()))
-        _listen(server, self._options.grpc_port, self._key_pair)
-        return server
+    def _transport(self, services: Services, tasks: asyncio.TaskGroup) -> Transport:
+        options, pair = self._options, self._key_pair
+        if options.transport == "grpcio":
+            from epp.grpcio_server import GrpcioServer  # a tenth of a second and 20 MiB
+
+            return GrpcioServer(
+                services,
+                tasks,
+                max_message_bytes=options.grpc_max_recv_msg_bytes,
+                key_pair=(pair.key, pair.chain) if pair else None,
+            )
+        try:
+            tls = server_context(pair) if pair else None
+        except CertificateError as error:
+            raise StartError(str(error)) from None
+        return Server(services, _grpc_limits(options), random=self._random, tls=tls)
 
     def _is_serving(self) -> bool:
         return self._datastore.pool is not None and not self._is_draining
@@ -291,15 +305,26 @@ def _spec(flag: str, text: str) -> MetricSpec | None:
     return spec
 
 
-def _listen(server: grpc.aio.Server, port: int, key_pair: KeyPair | None) -> None:
-    address = f"[::]:{port}"
+def _grpc_limits(options: Options) -> Limits:
+    return Limits(
+        max_streams=options.grpc_max_concurrent_streams,
+        max_message_bytes=options.grpc_max_recv_msg_bytes,
+        max_partial_bytes=options.grpc_max_buffered_bytes,
+        max_unsent_total_bytes=options.grpc_max_unsent_bytes,
+        max_strikes=options.grpc_max_strikes,
+        handshake_seconds=options.grpc_handshake_timeout_seconds,
+        idle_seconds=options.grpc_max_connection_idle_seconds,
+        keepalive_seconds=options.grpc_keepalive_time_seconds,
+        keepalive_timeout_seconds=options.grpc_keepalive_timeout_seconds,
+        max_age_seconds=options.grpc_max_connection_age_seconds,
+        max_age_grace_seconds=options.grpc_max_connection_age_grace_seconds,
+    )
+
+
+async def _listen(server: Transport, port: int) -> None:
     try:
-        if key_pair is None:
-            server.add_insecure_port(address)
-        else:
-            credentials = grpc.ssl_server_credentials([(key_pair.key, key_pair.chain)])
-            server.add_secure_port(address, credentials)
-    except RuntimeError:
+        await server.start(None, port)
+    except OSError:
         raise StartError(f"cannot listen on port {port}") from None
 
 

@@ -19,7 +19,9 @@ ENCODERS = ("json", "console")
 PORTS = ("grpc-port", "grpc-health-port", "metrics-port", "model-server-metrics-port")
 MAX_PORT = 65535
 MAX_MESSAGE_BYTES = 2**31 - 1  # what gRPC takes as a limit
+MAX_STREAMS = 2**31 - 1
 TIME_ENCODINGS = ("epoch", "millis", "nanos", "iso8601", "rfc3339", "rfc3339nano")
+TRANSPORTS = ("http2", "grpcio")
 LOG_LEVELS = ("debug", "info", "error", "panic")
 STACKTRACE_LEVELS = ("info", "error", "panic")
 
@@ -171,8 +173,79 @@ FLAGS: tuple[Flag, ...] = (
         "Pick from the whole pool, whatever subset the proxy names.",
     ),
     Flag("decision-timeout", Kind.DURATION, "60s", "How long a decision may wait."),
+    Flag(
+        "transport",
+        Kind.STRING,
+        "http2",
+        "Who serves gRPC: http2 (ours) or grpcio, for which no --grpc-* limit but the message size "
+        "holds.",
+        one_of(*TRANSPORTS, error='unknown transport "{value}", it can be http2 or grpcio'),
+    ),
+    Flag(
+        "grpc-max-concurrent-streams", Kind.INT, "100000", "Streams that one connection may have."
+    ),
+    Flag(
+        "grpc-max-buffered-bytes",
+        Kind.QUANTITY,
+        "512Mi",
+        "Bytes of unfinished messages that one connection may have.",
+    ),
+    Flag(
+        "grpc-max-unsent-bytes",
+        Kind.QUANTITY,
+        "64Mi",
+        "Unread answers of one connection from which no more is taken from it.",
+    ),
+    Flag(
+        "grpc-max-strikes",
+        Kind.INT,
+        "1000",
+        "Frames that serve nothing (pings, settings, useless resets) at once; a tenth per second.",
+    ),
+    Flag(
+        "grpc-handshake-timeout",
+        Kind.DURATION,
+        "10s",
+        "Time for TLS, the HTTP/2 preface and SETTINGS; 0 for no limit.",
+    ),
+    Flag(
+        "grpc-keepalive-time",
+        Kind.DURATION,
+        "60s",
+        "Silence after which a connection is pinged; 0 for never.",
+    ),
+    Flag("grpc-keepalive-timeout", Kind.DURATION, "20s", "Time to answer that ping."),
+    Flag(
+        "grpc-max-connection-idle",
+        Kind.DURATION,
+        "0s",
+        "Time without a stream after which a connection ends; 0 for never.",
+    ),
+    Flag(
+        "grpc-max-connection-age",
+        Kind.DURATION,
+        "0s",
+        "Age, give or take a tenth, at which a connection takes no more streams; 0 for never.",
+    ),
+    Flag(
+        "grpc-max-connection-age-grace",
+        Kind.DURATION,
+        "0s",
+        "Time for the streams of such a connection; 0 for no limit.",
+    ),
 )
 
+_NOT_NEGATIVE = (
+    "drain-delay",
+    "drain-timeout",
+    "decision-timeout",
+    "grpc-handshake-timeout",
+    "grpc-keepalive-time",
+    "grpc-keepalive-timeout",
+    "grpc-max-connection-idle",
+    "grpc-max-connection-age",
+    "grpc-max-connection-age-grace",
+)
 _ATTRIBUTES = {"v": "verbosity", "grpc-max-recv-msg-size": "grpc_max_recv_msg_bytes"}
 # Flag -> the value that changes nothing (None: any), and why.
 _WITHOUT_EFFECT: Mapping[str, tuple[bool | None, str]] = {
@@ -236,6 +309,17 @@ class Options(msgspec.Struct, frozen=True):
     grpc_max_recv_msg_bytes: int
     disable_endpoint_subset_filter: bool
     decision_timeout_seconds: float
+    transport: str
+    grpc_max_concurrent_streams: int
+    grpc_max_buffered_bytes: int
+    grpc_max_unsent_bytes: int
+    grpc_max_strikes: int
+    grpc_handshake_timeout_seconds: float
+    grpc_keepalive_time_seconds: float
+    grpc_keepalive_timeout_seconds: float
+    grpc_max_connection_idle_seconds: float
+    grpc_max_connection_age_seconds: float
+    grpc_max_connection_age_grace_seconds: float
     given: frozenset[str]
 
     @property
@@ -307,11 +391,14 @@ def _validate_numbers(options: Options) -> None:
         raise OptionsError(
             f'the "grpc-max-recv-msg-size" flag must be at most {MAX_MESSAGE_BYTES} bytes'
         )
+    for name in ("grpc-max-concurrent-streams", "grpc-max-strikes"):
+        if not 0 < getattr(options, name.replace("-", "_")) <= MAX_STREAMS:
+            raise OptionsError(f'the "{name}" flag must be within 1..{MAX_STREAMS}')
     for name in ("refresh-metrics-interval", "refresh-prometheus-metrics-interval"):
         # Differs: upstream panics, for the first of them only when an endpoint appears.
         if getattr(options, f"{name.replace('-', '_')}_seconds") <= 0:
             raise OptionsError(f'the "{name}" flag must be longer than 0')
-    for name in ("drain-delay", "drain-timeout", "decision-timeout"):
+    for name in _NOT_NEGATIVE:
         if getattr(options, f"{name.replace('-', '_')}_seconds") < 0:
             raise OptionsError(f'the "{name}" flag must not be negative')
 

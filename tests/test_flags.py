@@ -79,6 +79,17 @@ def test_every_upstream_flag_has_its_name_kind_and_default() -> None:
         "grpc-max-recv-msg-size",
         "disable-endpoint-subset-filter",
         "decision-timeout",
+        "transport",
+        "grpc-max-concurrent-streams",
+        "grpc-max-buffered-bytes",
+        "grpc-max-unsent-bytes",
+        "grpc-max-strikes",
+        "grpc-handshake-timeout",
+        "grpc-keepalive-time",
+        "grpc-keepalive-timeout",
+        "grpc-max-connection-idle",
+        "grpc-max-connection-age",
+        "grpc-max-connection-age-grace",
     }
 
 

@@ -52,14 +52,14 @@ class UnreadableMessageError(Exception):
     """The proxy sent bytes that are no ProcessingRequest."""
 
 
-def decode(data: bytes) -> Event:
+def decode(data: bytes | bytearray) -> Event:
     """One ``ProcessingRequest`` as an event.
 
     Raises:
         UnreadableMessageError: the bytes are no such message.
     """
     try:
-        message = ProcessingRequest.FromString(data)
+        message = ProcessingRequest.FromString(bytes(data))
     except DecodeError as error:
         raise UnreadableMessageError(str(error)) from None
     match message.WhichOneof("request"):
