@@ -48,6 +48,7 @@ from epp.telemetry.metrics import MetricsProbe
 from epp.telemetry.requestlog import RequestLog
 from epp.telemetry.server import MetricsServer
 from epp.telemetry.tee import Probes
+from epp.telemetry.transport import TransportCollector
 
 logger = logging.getLogger("setup")
 
@@ -237,7 +238,13 @@ class App:
             tls = server_context(pair) if pair else None
         except CertificateError as error:
             raise StartError(str(error)) from None
-        return Server(services, _grpc_limits(options), random=self._random, tls=tls)
+        server = Server(services, _grpc_limits(options), random=self._random, tls=tls)
+        self._metrics.registry.register(
+            TransportCollector(
+                lambda: server.connections, lambda: server.streams, lambda: server.errors
+            )
+        )
+        return server
 
     def _is_serving(self) -> bool:
         return self._datastore.pool is not None and not self._is_draining

@@ -28,6 +28,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from epp.http2 import frames
 from epp.http2.frames import (
     ACK,
@@ -51,6 +53,13 @@ _DRAIN_PING = b"drainnow"
 _ALIVE_PING = b"alive???"
 
 
+class ConnectionFailure(msgspec.Struct, frozen=True):
+    """Why a connection was given up."""
+
+    code: ErrorCode
+    text: str
+
+
 class Connection:
     """The protocol of one connection.
 
@@ -72,6 +81,7 @@ class Connection:
         self.sender = Sender(write, self._wanted)
         self.partial_bytes = 0
         self.is_dead = False
+        self.failure: ConnectionFailure | None = None
         self._services = services
         self._wake = wake
         self._call_later = call_later
@@ -187,6 +197,8 @@ class Connection:
         """Give the connection up."""
         if self.is_dead:
             return
+        if code is not ErrorCode.NO_ERROR:
+            self.failure = ConnectionFailure(code, text)
         self.sender.control(frames.goaway(self._streams.last_id, code, text))
         self.lost()
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from collections.abc import Callable
 from random import Random
 from typing import cast
 
-from epp.http2.connection import Connection
+from epp.http2.connection import Connection, ConnectionFailure
 from epp.http2.frames import ErrorCode
 from epp.http2.lifetime import Action, Lifetime
 from epp.http2.limits import Limits
 from epp.rpc import Services, Status
+
+logger = logging.getLogger("http2")
+
+# below INFO, as whoever can reach the port can cause such lines
+_LOG_LEVEL = logging.INFO - 2
 
 _TICK_SECONDS = 1.0
 _BACKLOG = 1024
@@ -28,7 +34,8 @@ _AGE_SPREAD = 0.1
 class Server:
     """Serves gRPC services on one port, with TLS where a context is given.
 
-    ``drain`` lets running calls end and takes no new ones, ``stop`` ends them.
+    ``drain`` lets running calls end and takes no new ones, ``stop`` ends them. ``errors`` counts
+    connections that were given up because of what the peer did, by the name of the error code.
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class Server:
         self._limits = limits
         self._random = random
         self._tls = tls
+        self.errors: dict[str, int] = {}
         self.buffer = memoryview(bytearray(_READ_BYTES))
         self._protocols: set[_Protocol] = set()
         self._listener: asyncio.Server | None = None
@@ -61,6 +69,11 @@ class Server:
     def connections(self) -> int:
         """How many connections are open."""
         return len(self._protocols)
+
+    @property
+    def streams(self) -> int:
+        """How many calls are running."""
+        return sum(protocol.streams for protocol in self._protocols)
 
     async def start(self, host: str | None, port: int) -> None:
         """Listen; ``host`` None is every address, ``port`` 0 any free one.
@@ -130,8 +143,12 @@ class Server:
         factor = 1.0 + _AGE_SPREAD * self._random.uniform(-1.0, 1.0)
         return Lifetime(self._limits, asyncio.get_running_loop().time(), factor)
 
-    def gone(self, protocol: _Protocol) -> None:
-        """A socket was closed."""
+    def gone(self, protocol: _Protocol, error: ConnectionFailure | None) -> None:
+        """A socket was closed; ``error`` is what the peer did wrong, if that was why."""
+        if error is not None:
+            code = error.code.name
+            self.errors[code] = self.errors.get(code, 0) + 1
+            logger.log(_LOG_LEVEL, "gRPC connection ended: %s (%s)", error.text, code)
         self._protocols.discard(protocol)
         if not self._protocols:
             self._all_gone.set()
@@ -186,7 +203,11 @@ class _Protocol(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._connection.lost()
-        self._server.gone(self)
+        self._server.gone(self, self._connection.failure)
+
+    @property
+    def streams(self) -> int:
+        return self._connection.streams
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
