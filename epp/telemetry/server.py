@@ -66,9 +66,9 @@ class MetricsServer:
     async def _metrics(self, request: web.Request) -> web.Response:
         pieces = []
         for piece in exposition.chunks(self._registry):
-            pieces.append(piece)
+            pieces.append(piece.encode())
             await asyncio.sleep(0)
-        return _response(request, "".join(pieces).encode(), exposition.CONTENT_TYPE)
+        return _response(request, b"".join(pieces), exposition.CONTENT_TYPE)
 
     async def _decisions_page(self, request: web.Request) -> web.Response:
         try:
