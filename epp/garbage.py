@@ -3,8 +3,8 @@
 A request's own objects are freed as it ends, without the collector (the tests see to it); what
 stays is kept on purpose. So the less it looks, the better: with the interpreter's thresholds it
 takes 3.8 % of the CPU time that small requests, chunks and long prompts cost with ten endpoints,
-and stops the picker for up to 113 ms; with these 1.3 %, and up to 36 ms. The memory in use at the end
-grows from 228 to 232 MiB.
+and stops the picker for up to 113 ms; with these 1.3 %, and up to 36 ms. The memory in use at the
+end grows from 228 to 232 MiB.
 """
 
 from __future__ import annotations
