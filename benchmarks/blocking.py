@@ -158,7 +158,9 @@ def longest(steps: Callable[[], Iterable[object]]) -> tuple[float, float]:
 def cases(crowd: Crowd) -> Iterator[tuple[str, Callable[[], Iterable[object]]]]:
     """Every piece of work with its name."""
     short = completion("word " * 10)
-    text = "".join(Random(2).choices('abcdefgh \n"é', k=PROMPT_BYTES))
+    line = 'She said: "Read the whole of it, s\'il vous plaît, and tell me what it is about."\n'
+    prose = line * (PROMPT_BYTES // len(line))
+    escapes = "".join(Random(2).choices('abcdefgh \n"é', k=PROMPT_BYTES))
 
     def after_a_change() -> None:
         crowd.scrape("default/e1", 1)
@@ -182,8 +184,9 @@ def cases(crowd: Crowd) -> Iterator[tuple[str, Callable[[], Iterable[object]]]]:
 
     yield "decision, short prompt", at_once(lambda: crowd.decide(short))
     for shape in (completion, chat, long_chat):
-        body = shape(text)
-        yield f"decision, 1 MiB, {shape.__name__}", at_once(partial(crowd.decide, body))
+        for kind, text in (("prose", prose), ("escapes", escapes)):
+            name = f"decision, 1 MiB of {kind}, {shape.__name__}"
+            yield name, at_once(partial(crowd.decide, shape(text)))
     yield "candidates after a scrape", at_once(after_a_change)
     yield "candidates, one endpoint unknown", at_once(some_unknown)
     yield "pool gauges", at_once(lambda: crowd.metrics.refresh_pool(crowd.clock.now(), 1e9))
@@ -232,7 +235,7 @@ def _refuse(problem: str) -> None:
     raise AssertionError(problem)
 
 
-def line(name: str, piece_ms: float, sum_ms: float) -> str:
+def row(name: str, piece_ms: float, sum_ms: float) -> str:
     """One row of the table."""
     mark = "  <- more than 5 ms" if piece_ms > LIMIT_MS else ""
     return f"{name:40}{piece_ms:10.2f}{sum_ms:10.2f}{mark}"
@@ -245,12 +248,12 @@ def main() -> None:
         crowd.whole_request(completion(f"{i} " * 100, model=f"model-{i}"))
     print(f"{'CPU time, ms':40}{'piece':>10}{'sum':>10}")
     for name, steps in cases(crowd):
-        print(line(name, *longest(steps)))
+        print(row(name, *longest(steps)))
     with tempfile.TemporaryDirectory() as folder:
         path = endpoints_file(Path(folder))
         on_loop = reload_ms(path)
         _, aside = longest(at_once(lambda: read_endpoints(path)))
-        print(line("endpoints file", on_loop, on_loop))
+        print(row("endpoints file", on_loop, on_loop))
         print(f"{'endpoints file, in another thread':50}{aside:10.2f}")
 
 
