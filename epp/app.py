@@ -14,7 +14,7 @@ from typing import Protocol
 import uvloop
 
 import epp.plugins
-from epp import __version__
+from epp import __version__, garbage
 from epp.config.document import ConfigError
 from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
 from epp.core.clock import Clock
@@ -45,10 +45,12 @@ from epp.scrape.spec import MetricSpec
 from epp.telemetry import logs
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
+from epp.telemetry.profile import Profiler, save_profile
 from epp.telemetry.requestlog import RequestLog
 from epp.telemetry.server import MetricsServer
 from epp.telemetry.tee import Probes
 from epp.telemetry.transport import TransportCollector
+from epp.telemetry.watchdog import watch_loop
 
 logger = logging.getLogger("setup")
 
@@ -126,8 +128,13 @@ class App:
         """Run until ``stop`` is set, then let running streams finish."""
         options = self._options
         health = Health(self._is_serving)
+        profiler = Profiler()
         metrics_server = MetricsServer(
-            None, options.metrics_port, self._metrics.registry, self._decisions
+            None,
+            options.metrics_port,
+            self._metrics.registry,
+            self._decisions,
+            profiler if options.enable_pprof else None,
         )
         async with asyncio.TaskGroup() as tasks:
             processor = ExternalProcessor(
@@ -138,15 +145,18 @@ class App:
             )
             ext_proc = self._transport({**processor.services, **health.services}, tasks)
             health_server = Server(health.services, Limits(), random=self._random)
-            await _listen(health_server, options.grpc_health_port)
             await _start_metrics(metrics_server, options.metrics_port)
             loops = [
                 tasks.create_task(self._scraper.run()),
                 tasks.create_task(self._refresh_pool()),
+                tasks.create_task(watch_loop(self._metrics.loop_lagged, self._clock)),
             ]
             if self._watches_file:
                 loops.append(tasks.create_task(self._follow_endpoints()))
+            self._profile_on_signal(profiler, tasks, loops)
+            garbage.settle()
             await _listen(ext_proc, options.grpc_port)
+            await _listen(health_server, options.grpc_health_port)
             logs.log(logger, 0, "gRPC server listening", name="ext-proc", port=options.grpc_port)
             logs.log(
                 logger, 0, "gRPC server listening", name="health", port=options.grpc_health_port
@@ -257,6 +267,15 @@ class App:
             logs.error(logger, "Keeping the last good endpoints", error=problem)
 
         await follow(self._endpoints_file, self._datastore, complain)
+
+    def _profile_on_signal(
+        self, profiler: Profiler, tasks: asyncio.TaskGroup, loops: list[asyncio.Task[None]]
+    ) -> None:
+        def asked() -> None:
+            saving = save_profile(profiler, self._options.cpu_profile, self._clock)
+            loops.append(tasks.create_task(saving))
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, asked)
 
     async def _refresh_pool(self) -> None:
         options = self._options

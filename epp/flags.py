@@ -39,7 +39,7 @@ def _check_log_level(text: str) -> str | None:
 FLAGS: tuple[Flag, ...] = (
     Flag("grpc-port", Kind.INT, "9002", "Port for the proxy's ext_proc streams."),
     Flag("grpc-health-port", Kind.INT, "9003", "Port for gRPC health checks, never TLS."),
-    Flag("metrics-port", Kind.INT, "9090", "HTTP port for /metrics and /debug/decisions."),
+    Flag("metrics-port", Kind.INT, "9090", "HTTP port for /metrics and the /debug pages."),
     Flag(
         "metrics-endpoint-auth",
         Kind.BOOL,
@@ -47,7 +47,10 @@ FLAGS: tuple[Flag, ...] = (
         "Ask Kubernetes whether a client may read the metrics port.",
     ),
     Flag(
-        "enable-pprof", Kind.BOOL, "true", "Accepted for compatibility: there are no Go profiles."
+        "enable-pprof",
+        Kind.BOOL,
+        "true",
+        "Serve CPU profiles at /debug/profile of the metrics port, as text.",
     ),
     Flag(
         "pool-name", Kind.STRING, "", "Name of the InferencePool; required without endpoints file."
@@ -233,6 +236,12 @@ FLAGS: tuple[Flag, ...] = (
         "0s",
         "Time for the streams of such a connection; 0 for no limit.",
     ),
+    Flag(
+        "cpu-profile",
+        Kind.STRING,
+        "",
+        "File for the CPU profile of 30 s that SIGUSR2 starts; else a new one for temporary files.",
+    ),
 )
 
 _NOT_NEGATIVE = (
@@ -251,7 +260,6 @@ _ATTRIBUTES = {"v": "verbosity", "grpc-max-recv-msg-size": "grpc_max_recv_msg_by
 _WITHOUT_EFFECT: Mapping[str, tuple[bool | None, str]] = {
     "ha-enable-leader-election": (True, "yet: leader election comes with Kubernetes discovery"),
     "tracing": (True, "yet: traces are not made"),
-    "enable-pprof": (True, ": this picker has no Go profiles"),
     "metrics-endpoint-auth": (True, "yet: anybody who reaches the metrics port may read it"),
     "health-checking": (None, ": health is always served on the ext_proc port"),
     "kubeconfig": (None, "yet: it comes with Kubernetes discovery"),
@@ -320,6 +328,7 @@ class Options(msgspec.Struct, frozen=True):
     grpc_max_connection_idle_seconds: float
     grpc_max_connection_age_seconds: float
     grpc_max_connection_age_grace_seconds: float
+    cpu_profile: str
     given: frozenset[str]
 
     @property

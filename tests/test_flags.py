@@ -90,6 +90,7 @@ def test_every_upstream_flag_has_its_name_kind_and_default() -> None:
         "grpc-max-connection-idle",
         "grpc-max-connection-age",
         "grpc-max-connection-age-grace",
+        "cpu-profile",
     }
 
 
@@ -128,6 +129,9 @@ def test_the_command_line_of_the_istio_page_is_taken_without_remark() -> None:
         (["--kv-cache-usage-percentage-metric", ""], "kv_metric_given", True),
         (["--drain-timeout", "0"], "drain_timeout_seconds", 0.0),
         (["--grpc-port=0"], "grpc_port", 0),
+        ([], "cpu_profile", ""),
+        (["--cpu-profile=/p.txt"], "cpu_profile", "/p.txt"),
+        (["--enable-pprof=false"], "enable_pprof", False),
         (["--metrics-port=65535"], "metrics_port", 65535),
         (["--grpc-max-recv-msg-size=2147483647"], "grpc_max_recv_msg_bytes", 2**31 - 1),
     ],
@@ -222,7 +226,7 @@ def test_bad_values_are_usage_errors(argv: list[str], message: str) -> None:
             ],
         ),
         (["--tracing=true"], ["--tracing has no effect yet: traces are not made"]),
-        (["--tracing=false", "--metrics-endpoint-auth=false", "--enable-pprof=false"], []),
+        (["--tracing=false", "--metrics-endpoint-auth=false", "--enable-pprof=true"], []),
         (
             ["--metrics-endpoint-auth"],
             [

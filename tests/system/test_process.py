@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from epp.extproc.pb import ext_proc_pb2 as pb
 from epp.extproc.servicer import SERVICE
+from lab import http
 from lab.picker import PickerPorts, run_picker
 from tests.system.conftest import Gateway
 from tests.system.upstreams import EVENT
@@ -125,6 +127,25 @@ def test_a_connection_without_streams_does_not_hold_the_process_up(tmp_path: Pat
     ):
         picker.process.signal(signal.SIGTERM)
         assert picker.process.wait(15) == 0  # without care it is the drain timeout, 25 s
+
+
+def test_a_cpu_profile_is_taken_on_a_signal_and_does_not_hold_the_process_up(
+    tmp_path: Path,
+) -> None:
+    with run_picker(tmp_path, [], flags=["--drain-delay", "0"]) as picker:
+        picker.process.signal(signal.SIGUSR2)
+        deadline = time.monotonic() + 20
+        while "Taking a CPU profile" not in picker.process.log.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert http.get(picker.ports.metrics, "/debug/profile?seconds=1")[0] == 409
+        picker.process.signal(signal.SIGTERM)
+        assert picker.process.wait(15) == 0  # without care it is the 30 s of the profile
+
+
+def test_without_pprof_there_is_no_profile(tmp_path: Path) -> None:
+    with run_picker(tmp_path, [], flags=["--enable-pprof=false"]) as picker:
+        assert http.get(picker.ports.metrics, "/debug/profile?seconds=1")[0] == 404
 
 
 async def test_a_stream_that_does_not_end_is_ended_by_the_drain_timeout(tmp_path: Path) -> None:
