@@ -133,9 +133,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _ratios_to_keep() -> dict[str, float]:
-    """Each piece's median of three measurements, so that chance is not kept."""
+    """Each piece's median of three passes over all, so that a disturbance is not kept."""
+    pieces = works()
+    passes = [[measure(work) for work in pieces] for _ in range(3)]
     return {
-        work.name: round(statistics.median(measure(work) for _ in range(3)), 4) for work in works()
+        work.name: round(statistics.median(found), 4)
+        for work, *found in zip(pieces, *passes, strict=True)
     }
 
 

@@ -115,7 +115,7 @@ def _rates(sweeps: Sweeps, directory: Path, caption: str) -> Path:
     achieved.axhline(100 * SATURATED_SHARE, color="gray", linewidth=0.8, linestyle=":")
     achieved.set(
         xlabel="requests per second asked for",
-        ylabel="answered in time,\n% of the rate",
+        ylabel="answered,\n% of the rate",
         ylim=(0, 110),
     )
     _logarithmic(achieved, sweeps.rates)
@@ -139,10 +139,10 @@ def _figure(title: str, panels: int) -> tuple[Any, Sequence[_Axes]]:
 def _plot(axes: _Axes, found: Sequence[Line], *, x_scale: float = 1.0) -> None:
     for line in found:
         xs = [x * x_scale for x in line.xs]
-        color = _COLORS.get(line.picker, "black")
-        axes.plot(xs, line.ys, line.style, color=color, marker="o", markersize=4, label=line.label)
+        style = {"color": _COLORS.get(line.picker, "black"), "marker": "o", "markersize": 4}
+        axes.plot(xs, line.ys, line.style, label=line.label, clip_on=False, **style)
     axes.grid(visible=True, which="major", alpha=0.3)
-    if len(found) > 1 and axes.get_subplotspec().is_first_row():
+    if axes.get_subplotspec().is_first_row():
         axes.legend(frameon=False)
 
 

@@ -159,7 +159,7 @@ class Process:
         text = self.log.read_text(errors="replace").splitlines()
         return "\n".join([f"--- {self.log} (last {lines} lines)", *text[-lines:], "---"])
 
-    def _signal_group(self, number: signal.Signals) -> None:
+    def _signal_group(self, number: int) -> None:
         # Of a child that has ended the number may be another's by now.
         if self.running:
             with contextlib.suppress(ProcessLookupError):
