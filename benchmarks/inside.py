@@ -1,22 +1,27 @@
-"""What a request costs inside the picker, without a transport: ``python -m benchmarks.inside``.
+"""What the picker's own code costs, without a transport: ``python -m benchmarks.inside``.
 
 CPU time of decoding the proxy's messages, deciding among ten endpoints with the default
-configuration, and encoding the answers. What ``python -m benchmarks`` shows beyond that is grpcio,
-TLS and the kernel.
+configuration, and encoding the answers; of reading a metrics page; of one scheduling cycle. What
+``python -m benchmarks`` shows beyond that is gRPC, TLS and the kernel.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from random import Random
+from typing import NamedTuple
 
 import epp.plugins
+from benchmarks.calibration import Calibration, bulk, interpreter
+from benchmarks.page import MetricsPage
 from epp.config.load import DEFAULT_CONFIG, load_config
 from epp.core.clock import Clock
 from epp.core.decision import Decision
 from epp.core.endpoint import Endpoint, EndpointMetrics
 from epp.core.plugin import Handle
+from epp.core.request import InferenceRequest, RequestBody
 from epp.datastore.store import Datastore
 from epp.director import Director
 from epp.exchange import Exchange
@@ -27,6 +32,7 @@ from epp.extproc.stepping import start
 from epp.extproc.stream import Stream
 from epp.plugins.parsers.openai import OpenAIParser
 from epp.saturation import SaturationDetector
+from epp.scrape.extract import Extractor, ScrapeSettings
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
 from epp.telemetry.tee import Probes
@@ -38,23 +44,26 @@ ANSWER = b'{"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}'
 class Inside:
     """The parts of a picker between the wire and the wire."""
 
-    def __init__(self) -> None:
+    def __init__(self, endpoints: int = 10) -> None:
         epp.plugins.load()
         self._clock = Clock()
-        self._store = Datastore(self._clock)
-        self._probe = Probes(MetricsProbe(self._store), DecisionLog(self._clock))
+        self.store = Datastore(self._clock)
+        self._probe = Probes(MetricsProbe(self.store), DecisionLog(self._clock))
         random = Random(1)
         handle = Handle(random=random, clock=self._clock, probe=self._probe)
         config = load_config(DEFAULT_CONFIG, "default", handle)
-        for i in range(10):
+        self.scheduler = config.scheduler
+        for i in range(endpoints):
             name = f"e{i}"
-            self._store.put_endpoint(Endpoint(f"default/{name}", name, "default", "10.0.0.1", i))
-            metrics = EndpointMetrics(waiting_queue_size=i, kv_cache_ratio=i / 10, updated_at=0.0)
-            self._store.scrape_succeeded(f"default/{name}", metrics)
+            self.store.put_endpoint(Endpoint(f"default/{name}", name, "default", "10.0.0.1", i))
+            metrics = EndpointMetrics(
+                waiting_queue_size=i % 10, kv_cache_ratio=i % 10 / 10, updated_at=0.0
+            )
+            self.store.scrape_succeeded(f"default/{name}", metrics)
         self._director = Director(
             parser=OpenAIParser(),
             scheduler=config.scheduler,
-            datastore=self._store,
+            datastore=self.store,
             pre_request=config.pre_request,
             saturation=SaturationDetector(config.saturation, self._clock),
             probe=self._probe,
@@ -63,7 +72,7 @@ class Inside:
 
     def stream(self) -> Stream:
         """A new stream with its exchange."""
-        return Stream(Exchange(clock=self._clock, probe=self._probe, datastore=self._store))
+        return Stream(Exchange(clock=self._clock, probe=self._probe, datastore=self.store))
 
     def feed(self, stream: Stream, message: bytes) -> None:
         """Decode, decide where that is due, and encode every answer."""
@@ -106,30 +115,88 @@ def messages(prompt: str) -> list[bytes]:
     return [part.SerializeToString() for part in parts]
 
 
-def microseconds(work: Callable[[], None], count: int) -> float:
-    """CPU time per call, the best of three rounds."""
-    best = float("inf")
-    for _ in range(3):
-        started = time.process_time()
-        for _ in range(count):
-            work()
-        best = min(best, (time.process_time() - started) / count)
-    return best * 1e6
+class Work(NamedTuple):
+    """A piece of the picker's work, to be called any number of times.
+
+    ``calibration`` is the work of the same kind that its cost is compared with.
+    """
+
+    name: str
+    run: Callable[[], None]
+    calibration: Calibration = interpreter
 
 
-def main() -> None:
-    """Print a line per case."""
+def works() -> list[Work]:
+    """Everything that is timed without a transport; ``python -m benchmarks.check`` watches it."""
     inside = Inside()
-    for size, count in ((50, 2000), (8_000, 1000), (400_000, 200)):
-        parts = messages("word " * (size // 5))
-        cost = microseconds(lambda parts=parts: inside.request(parts), count)  # type: ignore[misc]
-        print(f"request with a prompt of {size:,} bytes: {cost:.0f} us")
+    small, medium, long = (messages("word " * (size // 5)) for size in (50, 8_000, 400_000))
+    return [
+        Work("small request", lambda: inside.request(small)),
+        Work("8 kB prompt", lambda: inside.request(medium)),
+        Work("400 kB prompt", lambda: inside.request(long), bulk),
+        Work("streamed chunk", _chunk(inside)),
+        Work("metrics page", _page()),
+        Work("scheduling cycle, 100 endpoints", _cycle(Inside(endpoints=100))),
+    ]
+
+
+def _chunk(inside: Inside) -> Callable[[], None]:
     stream = inside.stream()
     kind = pb.HeaderValue(key="content-type", raw_value=b"text/event-stream")
     started = pb.HttpHeaders(headers=pb.HeaderMap(headers=[kind]))
     inside.feed(stream, pb.ProcessingRequest(response_headers=started).SerializeToString())
     chunk = pb.ProcessingRequest(response_body=pb.HttpBody(body=CHUNK)).SerializeToString()
-    print(f"streamed chunk: {microseconds(lambda: inside.feed(stream, chunk), 20_000):.1f} us")
+    return lambda: inside.feed(stream, chunk)
+
+
+def _page() -> Callable[[], None]:
+    """Pages of one endpoint in turn, as no two are alike."""
+    page, extractor = MetricsPage(seed=1), Extractor(ScrapeSettings())
+    pages = itertools.cycle([page.read() for _ in range(50)])
+    before = EndpointMetrics()
+
+    def run() -> None:
+        assert extractor.extract(next(pages), before, 0.0) is not None
+
+    return run
+
+
+def _cycle(inside: Inside) -> Callable[[], None]:
+    body = RequestBody(model="m", prompt="hello")
+    endpoints = inside.store.candidates()
+    numbers = itertools.count()
+
+    def run() -> None:
+        request = InferenceRequest(
+            request_id=str(next(numbers)),
+            headers={},
+            body=body,
+            incoming_model="m",
+            target_model="m",
+        )
+        inside.scheduler.schedule(request, endpoints)
+
+    return run
+
+
+def microseconds(run: Callable[[], None], *, seconds: float) -> float:
+    """CPU time per call, the best of three rounds of so many seconds."""
+    count, best = 1, float("inf")
+    for _ in range(3):
+        calls, started = 0, time.process_time()
+        while (spent := time.process_time() - started) < seconds:
+            for _ in range(count):
+                run()
+            calls += count
+            count = min(count * 2, 1000)
+        best = min(best, spent / calls)
+    return best * 1e6
+
+
+def main() -> None:
+    """Print a line per piece."""
+    for work in works():
+        print(f"{work.name}: {microseconds(work.run, seconds=0.3):.1f} us")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import cases
+from benchmarks.cases import Reference, Unit
+from benchmarks.figures import MachineFactor, Row, Sample, Spread, ratio, ratio_to_go
+from tests.benchmarks.reports import make_report, make_row
+
+
+def test_a_spread_is_the_median_and_the_ends() -> None:
+    assert Spread.of([3.0, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0)
+    assert Spread.of([]) is None
+
+
+def test_the_ratio_is_of_medians_and_its_ends_are_of_rounds() -> None:
+    row = make_row(cases.SMALL.name, [1.0, 2.0, 3.0], [4.0, 4.0, 2.0])
+    assert ratio(row) == Spread(0.5, 0.25, 1.5)
+
+
+@pytest.mark.parametrize("other", [None, [0.0]])
+def test_there_is_no_ratio_to_nothing(other: list[float] | None) -> None:
+    assert ratio(make_row(cases.SMALL.name, [1.0], other)) is None
+
+
+def test_envoys_own_cost_tells_how_machines_compare() -> None:
+    factor = make_report().factor
+    assert factor is not None
+    assert (factor.request, factor.chunk) == pytest.approx((1.5, 1.0))
+
+
+def test_without_envoys_cost_nothing_is_scaled() -> None:
+    report = make_report()
+    row = Row(cases.SMALL.name, cases.REFERENCES[cases.SMALL.name], [Sample(value=1.0)])
+    report.rows[0] = row
+    assert report.factor is None
+    assert ratio_to_go(row, None) is None
+
+
+@pytest.mark.parametrize(
+    ("unit", "scaled"),
+    [
+        (Unit.MS_PER_REQUEST, 20.0),
+        (Unit.CORES, 20.0),
+        (Unit.US_PER_CHUNK, 30.0),
+        (Unit.MIB, 10.0),
+        (Unit.SECONDS, 10.0),
+    ],
+)
+def test_cpu_is_scaled_and_nothing_else(unit: Unit, scaled: float) -> None:
+    factor = MachineFactor(request=2.0, chunk=3.0)
+    assert factor.scaled(Reference(unit, 10.0)) == scaled
+    assert factor.scaled(Reference(unit)) is None
+
+
+def test_our_ratio_to_the_scaled_figure_is_an_estimate_from_medians() -> None:
+    report = make_report()
+    assert ratio_to_go(report.rows[0], report.factor) == pytest.approx(0.42 / (0.28 * 1.5))
+
+
+def test_wrong_answers_are_counted_apart() -> None:
+    report = make_report(other=[1.0])
+    report.rows[0].ours.append(Sample(value=1.0, bad_answers=2))
+    report.rows[1].other.append(Sample(value=1.0, bad_answers=3))
+    assert report.bad_answers == (2, 3)
+
+
+def test_every_target_is_below_the_go_figure() -> None:
+    ratios = [reference.ratio for reference in cases.REFERENCES.values()]
+    assert all(value is None or 0 < value <= 1 for value in ratios)
