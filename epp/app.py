@@ -32,7 +32,7 @@ from epp.extproc.certificates import (
 )
 from epp.extproc.health import Health
 from epp.extproc.servicer import ExternalProcessor
-from epp.flags import Options
+from epp.flags.options import Options
 from epp.http2.limits import Limits
 from epp.http2.server import Server
 from epp.plugins.discovery.file import FileDiscovery
