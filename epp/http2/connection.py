@@ -31,8 +31,8 @@ from collections.abc import Callable
 import msgspec
 
 from epp.http2 import frames
+from epp.http2.control import ControlFrames
 from epp.http2.frames import (
-    ACK,
     END_STREAM,
     PADDED,
     ErrorCode,
@@ -41,16 +41,13 @@ from epp.http2.frames import (
 )
 from epp.http2.headers import HeaderFields, read_fields
 from epp.http2.hpack import BlockCache, HeaderDecoder, HpackError
-from epp.http2.limits import Limits, StrikeBudget
+from epp.http2.limits import Limits
 from epp.http2.reader import FrameReader
-from epp.http2.sender import MAX_SENT_FRAME_BYTES, Sender
+from epp.http2.sender import Sender
 from epp.http2.stream import Stream
 from epp.http2.streams import Ended, Streams
 from epp.http2.window import ReceiveWindow
 from epp.rpc import Services, Status
-
-_DRAIN_PING = b"drainnow"
-_ALIVE_PING = b"alive???"
 
 
 class ConnectionFailure(msgspec.Struct, frozen=True):
@@ -87,15 +84,11 @@ class Connection:
         self._call_later = call_later
         self._in_turn = False
         self._reader = FrameReader(limits.max_header_bytes)
-        self._settings_acknowledged = False
         self._headers = BlockCache(HeaderDecoder(limits.max_header_bytes), read_fields)
-        self._streams = Streams()
+        self._streams = Streams(self.sender, limits.max_strikes)
+        self._control = ControlFrames(self.sender, self._streams, limits.max_strikes)
         self._window = ReceiveWindow(limits.connection_window_bytes)
-        self._strikes = StrikeBudget(limits.max_strikes)
-        self._pings = StrikeBudget(limits.max_strikes)
         self._crumbs = 0
-        self._is_draining = False
-        self._may_close = False
         self._heard = False
         self.sender.control(
             frames.settings(
@@ -118,12 +111,12 @@ class Connection:
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to do after ``drain``."""
-        return self._may_close and not self._streams.running
+        return self._control.may_close and not self._streams.running
 
     @property
     def is_ready(self) -> bool:
         """Whether the peer has begun properly: preface, SETTINGS, and our SETTINGS acknowledged."""
-        return self._reader.has_settings and self._settings_acknowledged
+        return self._reader.has_settings and self._control.is_acknowledged
 
     def receive(self, data: bytes) -> None:
         """Take what came from the socket and do what is due; never raises for what a peer sends."""
@@ -153,26 +146,17 @@ class Connection:
             stream.close()
 
     def drain(self) -> None:
-        """Take no more streams; those that are on their way now, and the running ones, go on.
+        """Take no more streams; those that are on their way now, and the running ones, go on."""
+        self._control.drain()
 
-        The first GOAWAY excludes nothing; what the peer sends before it answers the PING was sent
-        before it knew.
-        """
-        if not self._is_draining:
-            self._is_draining = True
-            self.sender.control(
-                frames.goaway(frames.MAX_WINDOW, ErrorCode.NO_ERROR)
-                + frames.frame(frames.PING, 0, 0, _DRAIN_PING)
-            )
+    def ping(self) -> None:
+        """Ask whether the peer is still there."""
+        self._control.ping()
 
     def finish_all(self, status: Status, text: str) -> None:
         """End every running call with this status."""
         for stream in self._streams.all():
             stream.abandon(status, text)
-
-    def ping(self) -> None:
-        """Ask whether the peer is still there."""
-        self.sender.control(frames.frame(frames.PING, 0, 0, _ALIVE_PING))
 
     def heard(self) -> bool:
         """Whether anything came since the last call."""
@@ -181,8 +165,8 @@ class Connection:
 
     def refill(self, now: float) -> None:
         """Let time forgive strikes; ``now`` is in seconds."""
-        self._strikes.refill(now)
-        self._pings.refill(now)
+        self._streams.refill(now)
+        self._control.refill(now)
 
     def pause(self) -> None:
         """The socket does not take more."""
@@ -220,8 +204,10 @@ class Connection:
         for kind, flags, stream_id, payload, start, end in self._reader.read(data):
             if kind == frames.DATA:
                 self._data(flags, stream_id, payload, start, end)
-            elif (handler := _HANDLERS.get(kind)) is not None:
-                handler(self, flags, stream_id, payload)
+            elif kind == frames.HEADERS:
+                self._headers_frame(flags, stream_id, payload)
+            else:
+                self._control.act(kind, flags, stream_id, payload)
             if self.is_dead:
                 return
 
@@ -229,7 +215,7 @@ class Connection:
         sender = self.sender
         self._credit()
         if sender.crumbs > self._crumbs:
-            self._strike(sender.crumbs - self._crumbs)
+            self._streams.strike(sender.crumbs - self._crumbs)
             self._crumbs = sender.crumbs
         if sender.is_overrun:
             raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, "you do not read our answers")
@@ -248,19 +234,19 @@ class Connection:
             self._stray_data(stream_id, stream)
             return
         if not stream.receive_window.take(size):
-            self._reset(stream_id, ErrorCode.FLOW_CONTROL_ERROR)
+            self._streams.reset(stream_id, ErrorCode.FLOW_CONTROL_ERROR)
             return
         if flags & PADDED:
             start, end = frames.without_padding(data, start, end)
         ends = bool(flags & END_STREAM)
         if not stream.takes_content(end - start, ends=ends):
-            self._reset(stream_id, ErrorCode.PROTOCOL_ERROR)
+            self._streams.reset(stream_id, ErrorCode.PROTOCOL_ERROR)
             return
         if start < end:
             stream.data(data, start, end)
-            self._pings.earn()
+            self._control.earn()
         elif not ends:
-            self._strike()
+            self._streams.strike()
         if stream.receive_window.is_due:
             stream.credit()
         if ends:
@@ -273,7 +259,7 @@ class Connection:
         if how is Ended.IN_ORDER:
             raise Http2Error(ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
         if how is not Ended.BY_US:
-            self._reset(stream_id, ErrorCode.STREAM_CLOSED)
+            self._streams.reset(stream_id, ErrorCode.STREAM_CLOSED)
 
     def _headers_frame(self, flags: int, stream_id: int, block: bytes) -> None:
         if not stream_id & 1:
@@ -281,7 +267,7 @@ class Connection:
         head = self._headers.read(block)
         if self._reader.depends_on_itself:
             self._streams.last_id = max(self._streams.last_id, stream_id)
-            self._reset(stream_id, ErrorCode.PROTOCOL_ERROR)
+            self._streams.reset(stream_id, ErrorCode.PROTOCOL_ERROR)
             return
         stream = self._streams.running.get(stream_id)
         if stream is not None:
@@ -294,11 +280,11 @@ class Connection:
 
     def _trailers(self, stream: Stream, head: HeaderFields, flags: int) -> None:
         if stream.is_half_closed:
-            self._reset(stream.id, ErrorCode.STREAM_CLOSED)
+            self._streams.reset(stream.id, ErrorCode.STREAM_CLOSED)
             return
         is_good = flags & END_STREAM and head.are_trailers
         if not is_good or not stream.takes_content(0, ends=True):
-            self._reset(stream.id, ErrorCode.PROTOCOL_ERROR)
+            self._streams.reset(stream.id, ErrorCode.PROTOCOL_ERROR)
         else:
             stream.half_closed()
 
@@ -306,7 +292,7 @@ class Connection:
         """HEADERS on a stream that is no more."""
         match self._streams.how_ended(stream_id):
             case Ended.BY_PEER:
-                self._reset(stream_id, ErrorCode.STREAM_CLOSED)
+                self._streams.reset(stream_id, ErrorCode.STREAM_CLOSED)
             case Ended.IN_ORDER:
                 raise Http2Error(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
             case None:
@@ -314,15 +300,15 @@ class Connection:
 
     def _open(self, stream_id: int, head: HeaderFields, *, ends: bool) -> None:
         if head.is_malformed or not head.is_request:
-            self._reset(stream_id, ErrorCode.PROTOCOL_ERROR)
+            self._streams.reset(stream_id, ErrorCode.PROTOCOL_ERROR)
             return
         if head.content_length is not None and (
             head.content_length < 0 or (ends and head.content_length > 0)
         ):
-            self._reset(stream_id, ErrorCode.PROTOCOL_ERROR)
+            self._streams.reset(stream_id, ErrorCode.PROTOCOL_ERROR)
             return
-        if len(self._streams.running) >= self.limits.max_streams or self._may_close:
-            self._reset(stream_id, ErrorCode.REFUSED_STREAM)
+        if len(self._streams.running) >= self.limits.max_streams or self._control.may_close:
+            self._streams.reset(stream_id, ErrorCode.REFUSED_STREAM)
             return
         stream = self._streams.running[stream_id] = Stream(self, stream_id, head)
         if head.is_grpc:
@@ -338,126 +324,3 @@ class Connection:
         if head.timeout_seconds is not None:
             stream.cancel_timer = self._call_later(head.timeout_seconds, stream.expire)
         stream.open(service)
-
-    def _rst_stream(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
-        self._streams.check_used(stream_id, "RST_STREAM")
-        stream = self._streams.running.get(stream_id)
-        if stream is None:
-            return
-        if not stream.is_half_closed and not stream.has_answered:
-            self._strike()
-        stream.close()
-        self._streams.remember(stream_id, Ended.BY_PEER)
-
-    def _settings(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if stream_id:
-            raise Http2Error(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
-        if flags & ACK:
-            if payload:
-                raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement with settings")
-            self._settings_acknowledged = True
-            return
-        for key, value in frames.read_settings(payload):
-            if key == Setting.HEADER_TABLE_SIZE:
-                self.sender.limit_table()
-            elif key == Setting.INITIAL_WINDOW_SIZE:
-                self._set_initial_window(value)
-            elif key == Setting.MAX_FRAME_SIZE:
-                self.sender.max_frame_bytes = min(value, MAX_SENT_FRAME_BYTES)
-        self._strike(1 + len(payload) / 6 * len(self._streams.running) / 100)
-        self.sender.control(frames.frame(frames.SETTINGS, ACK, 0))
-        self.sender.pump()
-
-    def _set_initial_window(self, value: int) -> None:
-        sender = self.sender
-        change = value - sender.initial_window
-        sender.initial_window = value
-        for stream in self._streams.running.values():
-            stream.window += change
-            if stream.window > frames.MAX_WINDOW:
-                raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is too large")
-            sender.make_ready(stream)
-
-    def _ping(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if stream_id:
-            raise Http2Error(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
-        if len(payload) != 8:
-            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "PING has 8 bytes")
-        if not flags & ACK:
-            if not self._pings.spend():
-                raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, "too many pings")
-            self.sender.control(frames.frame(frames.PING, ACK, 0, payload))
-        elif payload == _DRAIN_PING and self._is_draining:
-            self.sender.control(frames.goaway(self._streams.last_id, ErrorCode.NO_ERROR))
-            self._may_close = True
-
-    def _goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if stream_id:
-            raise Http2Error(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
-        if len(payload) < 8:
-            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has at least 8 bytes")
-
-    def _window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
-        increment = frames.increment(payload)
-        sender = self.sender
-        if not stream_id:
-            if not increment:
-                raise Http2Error(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
-            sender.window += increment
-            if sender.window > frames.MAX_WINDOW:
-                raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "the window is too large")
-            sender.pump()
-            return
-        stream = self._streams.running.get(stream_id)
-        if stream is None:
-            self._streams.check_used(stream_id, "WINDOW_UPDATE")
-        elif not increment:
-            self._reset(stream_id, ErrorCode.PROTOCOL_ERROR)
-        elif stream.window + increment > frames.MAX_WINDOW:
-            self._reset(stream_id, ErrorCode.FLOW_CONTROL_ERROR)
-        else:
-            stream.window += increment
-            sender.make_ready(stream)
-            sender.pump()
-
-    def _priority(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if not stream_id:
-            raise Http2Error(ErrorCode.PROTOCOL_ERROR, "PRIORITY without a stream")
-        self._strike()
-        if len(payload) != 5:
-            self._reset(stream_id, ErrorCode.FRAME_SIZE_ERROR)
-        elif frames.depends_on(payload) == stream_id:
-            self._reset(stream_id, ErrorCode.PROTOCOL_ERROR)
-
-    def _push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
-        raise Http2Error(ErrorCode.PROTOCOL_ERROR, "clients do not push")
-
-    # Books.
-
-    def _reset(self, stream_id: int, code: ErrorCode) -> None:
-        """End a stream because of what the peer did."""
-        stream = self._streams.running.get(stream_id)
-        if stream is not None:
-            stream.reset(code)
-        else:
-            self.sender.control(frames.rst_stream(stream_id, code))
-        self._streams.remember(stream_id, Ended.BY_US)
-        self._strike()
-
-    def _strike(self, count: float = 1.0) -> None:
-        if not self._strikes.spend(count):
-            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that serve nothing")
-
-
-_HANDLERS: dict[int, Callable[[Connection, int, int, bytes], None]] = {
-    frames.HEADERS: Connection._headers_frame,
-    frames.PRIORITY: Connection._priority,
-    frames.RST_STREAM: Connection._rst_stream,
-    frames.SETTINGS: Connection._settings,
-    frames.PUSH_PROMISE: Connection._push_promise,
-    frames.PING: Connection._ping,
-    frames.GOAWAY: Connection._goaway,
-    frames.WINDOW_UPDATE: Connection._window_update,
-}

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from epp.http2.frames import ErrorCode, Http2Error
+from epp.http2.frames import ErrorCode, Http2Error, rst_stream
+from epp.http2.limits import StrikeBudget
+from epp.http2.sender import Sender
 from epp.http2.stream import Stream
 
 _REMEMBERED = 1000
@@ -28,9 +30,11 @@ class Streams:
     our reset on their way.
     """
 
-    __slots__ = ("_before", "_ended", "last_id", "running")
+    __slots__ = ("_before", "_ended", "_sender", "_strikes", "last_id", "running")
 
-    def __init__(self) -> None:
+    def __init__(self, sender: Sender, max_strikes: int) -> None:
+        self._sender = sender
+        self._strikes = StrikeBudget(max_strikes)
         self.running: dict[int, Stream] = {}
         self.last_id = 0
         self._ended: dict[int, Ended] = {}
@@ -48,6 +52,33 @@ class Streams:
         """
         if not stream_id or stream_id > self.last_id:
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, f"{what} on an idle stream")
+
+    def reset(self, stream_id: int, code: ErrorCode) -> None:
+        """End a stream because of what the peer did.
+
+        Raises:
+            Http2Error: it did so too often.
+        """
+        stream = self.running.get(stream_id)
+        if stream is not None:
+            stream.reset(code)
+        else:
+            self._sender.control(rst_stream(stream_id, code))
+        self.remember(stream_id, Ended.BY_US)
+        self.strike()
+
+    def strike(self, count: float = 1.0) -> None:
+        """The peer did something that serves nothing.
+
+        Raises:
+            Http2Error: once too often.
+        """
+        if not self._strikes.spend(count):
+            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that serve nothing")
+
+    def refill(self, now: float) -> None:
+        """Let time forgive strikes; ``now`` is in seconds."""
+        self._strikes.refill(now)
 
     def end(self, stream: Stream) -> None:
         """The stream is over, on our side at least."""
