@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 ENVOY := .envoy/bin/envoy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-plots bench-check protos lock clean
+.PHONY: help demo test check format h2spec interop fuzz bench bench-plots bench-check protos lock clean
 
 help:
 	@echo "make demo    real Envoy, the picker and three model servers on loopback (ONCE=1: exit by itself)"
 	@echo "make test    every test, system tests with the real Envoy included"
 	@echo "make check   format, lint, types, imports and unit tests: under a minute"
+	@echo "make h2spec  h2spec against our HTTP/2, plain and with TLS (needs go); make interop: grpc-go's client"
+	@echo "make fuzz    our HTTP/2 against another implementation and against noise (SECONDS=60 SEED=1)"
 	@echo "make bench   what the picker costs, behind the real Envoy (QUICK=1: a short run,"
 	@echo "             COMPARE='COMMAND': beside another picker; see benchmarks/README.md)"
 	@echo "make bench-plots  its curves, as PNG files in build/plots (QUICK=1, COMPARE=... as well)"
@@ -69,6 +71,14 @@ format: $(VENV)/.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+h2spec interop: $(VENV)/.demo
+	@$(BIN)/python -m lab.conformance $@
+
+SECONDS ?= 60
+SEED ?= 1
+fuzz: $(VENV)/.stamp
+	@$(BIN)/python -m lab.fuzz_http2 --seconds $(SECONDS) --seed $(SEED)
+
 # A COMMAND reaches the shell by the environment, so that its quotes and braces survive.
 export COMPARE
 BENCH_ARGS = $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $${COMPARE:+--compare "$$COMPARE"}
@@ -85,7 +95,8 @@ bench-check: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.check
 
 protos: $(VENV)/.stamp
-	$(BIN)/python protos/compile.py epp/extproc/pb
+	$(BIN)/python protos/compile.py ext_proc.proto epp/extproc/pb
+	$(BIN)/python protos/compile.py interop.proto lab/pb
 
 lock:
 	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements/run.txt
