@@ -124,6 +124,9 @@ class MetricsProbe(Probe):
     def prefix_index_sized(self, entries: int) -> None:
         self._prefix_entries.set(entries)
 
+    def scraped(self, interval_seconds: float) -> None:
+        self._scrape_interval.set(interval_seconds)
+
     def refresh_pool(self, now: float, staleness_seconds: float) -> None:
         """Compute the pool's gauges from the endpoints that were read lately.
 
@@ -248,6 +251,15 @@ class MetricsProbe(Probe):
         )
         self._ready: Gauge = self._gauge(
             "inference_pool_ready_pods", "Endpoints whose metrics were read lately.", ("name",)
+        )
+
+        # Differs: upstream has no such metric, and no limit to what scraping may cost.
+        self._scrape_interval = self._gauge(
+            "epp_scrape_interval_seconds",
+            "Time between two reads of an endpoint's metrics as it is kept, which is longer than "
+            "asked for where reading would take too much processor time; upstream has no such "
+            "metric.",
+            (),
         )
 
     def _pair(self, model: str, target: str) -> tuple[str, str]:

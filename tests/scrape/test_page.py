@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from epp.scrape.page import MAX_LINE_BYTES, MAX_LINE_MARKS, Budget, MetricFinder
+from epp.scrape.line import MAX_LINE_BYTES, MAX_LINE_MARKS, Budget
+from epp.scrape.page import MetricFinder
 from epp.scrape.spec import MetricSpec
 
 WANTED = "vllm:waiting"
@@ -26,7 +27,7 @@ class Sample(NamedTuple):
 def find(page: str, finder: MetricFinder | None = None) -> list[Sample]:
     finder = finder or MetricFinder(MetricSpec(WANTED))
     samples = finder.find(page.encode(), Budget())
-    return [Sample(sample.value, sample.labels, sample.timestamp) for sample in samples]
+    return [Sample(sample.value, sample.labels.by_name, sample.timestamp) for sample in samples]
 
 
 def _spec(text: str) -> MetricSpec:
@@ -168,7 +169,7 @@ def test_what_a_page_can_cost_is_bounded(line: str) -> None:
     page = (line * (4_000_000 // len(line))).encode() + b"vllm:waiting 1\n"
     budget = Budget()
     assert list(MetricFinder(MetricSpec(WANTED)).find(page, budget)) == []
-    assert budget.is_spent
+    assert budget.left <= 0
 
 
 def test_a_line_too_long_to_read_leaves_the_others_readable() -> None:

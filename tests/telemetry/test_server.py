@@ -50,7 +50,7 @@ async def test_the_page_is_compressed_for_those_who_take_it(
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
         assert answer.headers.get("Content-Encoding") == encoding
         body = await answer.read()
-    assert body.startswith(b"\x1f\x8b" if encoding else b"# HELP inference_extension_info ")
+    assert body.startswith(b"\x1f\x8b" if encoding else b"# HELP ")
 
 
 async def test_the_page_ends_with_a_line_end(base: str) -> None:
