@@ -79,6 +79,7 @@ class MetricsClient:
         self._done = done
         self._deadline: float | None = None
         self._socket: socket.socket | None = None
+        self._is_watched = False
         self._reader = ResponseReader(target.max_page_bytes)
         self._step: Callable[[socket.socket], None] = self._receive
         self._is_used = False
@@ -134,7 +135,7 @@ class MetricsClient:
         code = connection.connect_ex((target.address, target.port))
         if code not in (0, EINPROGRESS):
             raise OSError(code, os.strerror(code))
-        self._selector.register(connection, EVENT_WRITE, self)
+        self._watch(connection, EVENT_WRITE)
         self._step = self._connected
 
     def _connected(self, connection: socket.socket) -> None:
@@ -144,12 +145,12 @@ class MetricsClient:
         if self._target.tls is None:
             self._open(connection)
             return
-        self._selector.unregister(connection)
+        self._unwatch(connection)
         self._socket = connection = self._target.tls.wrap_socket(
             connection, server_hostname=self._target.address, do_handshake_on_connect=False
         )
         # writable it is all the time: the handshake is tried again at every look
-        self._selector.register(connection, EVENT_READ | EVENT_WRITE, self)
+        self._watch(connection, EVENT_READ | EVENT_WRITE)
         self._step = self._shake_hands
         self._shake_hands(connection)
 
@@ -209,8 +210,15 @@ class MetricsClient:
 
     def _disconnect(self) -> None:
         connection, self._socket = self._socket, None
-        if connection is None:
-            return
-        if connection.fileno() in self._selector.get_map():
+        if connection is not None:
+            self._unwatch(connection)
+            connection.close()
+
+    def _watch(self, connection: socket.socket, events: int) -> None:
+        self._selector.register(connection, events, self)
+        self._is_watched = True
+
+    def _unwatch(self, connection: socket.socket) -> None:
+        if self._is_watched:
             self._selector.unregister(connection)
-        connection.close()
+            self._is_watched = False
