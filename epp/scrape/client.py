@@ -3,9 +3,10 @@
 Theory of operation: the socket never blocks and no event loop watches it. It is registered with a
 selector, and whoever owns that asks it now and then which sockets are ready, and calls ``proceed``
 of their clients: one look for all of them. By then the whole page usually lies in the kernel and
-is had with one read. Transports of the event loop, a timer for each time limit and a task for each
-connection cost twice the processor time: 49 us a page of 15 kB against 22, of which the kernel
-takes 14.
+is had with one read. With 100 endpoints that takes 34 us of processor time for a page of 15 kB,
+from asking for it to the datastore, of which a bare send and receive take 15; on transports of the
+event loop, with a timer for each time limit, it took 57. A connection that is refused takes 27 us
+instead of 43: there is no task for it.
 
 Differs: redirects are not followed; the Go picker follows them.
 """
@@ -30,7 +31,13 @@ from epp.scrape.response import (
     ScrapeTimeoutError,
 )
 
-READ_BYTES = 64 * 1024
+MIN_READ_BYTES = 64 * 1024
+MAX_READ_BYTES = 256 * 1024
+"""A read asks for more than the last page had, so that the next one comes in one piece.
+
+That takes a page of 155 kB from 70 us to 48. Always to ask for the most would cost small pages.
+"""
+
 MAX_READS = 4
 """Reads of one ``proceed``: a large page must not keep the others waiting."""
 
@@ -83,6 +90,7 @@ class MetricsClient:
         self._reader = ResponseReader(target.max_page_bytes)
         self._step: Callable[[socket.socket], None] = self._receive
         self._is_used = False
+        self._read_bytes = MIN_READ_BYTES
 
     @property
     def is_busy(self) -> bool:
@@ -172,7 +180,7 @@ class MetricsClient:
     def _receive(self, connection: socket.socket) -> None:
         reader = self._reader
         for _ in range(MAX_READS):
-            data = connection.recv(READ_BYTES)
+            data = connection.recv(self._read_bytes)
             if self._deadline is None:
                 # closed while idle, or bytes that nobody asked for and the next answer's are behind
                 self._disconnect()
@@ -187,6 +195,7 @@ class MetricsClient:
     def _complete(self) -> None:
         reader = self._reader
         self._is_used = True
+        self._read_bytes = min(max(MIN_READ_BYTES, len(reader.body) * 2), MAX_READ_BYTES)
         if not reader.keeps_alive:
             self._disconnect()
         if reader.status == _OK:

@@ -35,7 +35,10 @@ from epp.scrape.response import ScrapeConnectionError, ScrapeError, ScrapeTimeou
 from epp.scrape.turns import Turns
 
 MAX_SHARE = 0.3
-"""What scraping may take of the event loop's time; a thousand endpoints would take all of it."""
+"""What scraping may take of the event loop's time.
+
+A thousand endpoints at 50 ms would take 0.6 of it; with this bound each is read every 113 ms.
+"""
 
 TICKS_PER_INTERVAL = 10
 MIN_TICK_SECONDS = 0.001

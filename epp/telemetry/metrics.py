@@ -256,9 +256,9 @@ class MetricsProbe(Probe):
         # Differs: upstream has no such metric, and no limit to what scraping may cost.
         self._scrape_interval = self._gauge(
             "epp_scrape_interval_seconds",
-            "Time between two reads of an endpoint's metrics as it is kept, which is longer than "
-            "asked for where reading would take too much processor time; upstream has no such "
-            "metric.",
+            "Time between two scrapes of an endpoint as it is kept: the one asked for, or longer "
+            "where scraping would take too much of the picker's time. The upstream picker has no "
+            "such metric.",
             (),
         )
 

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from epp.extproc.certificates import make_self_signed
-from epp.scrape.client import MetricsClient, Target
+from epp.scrape.client import MAX_READ_BYTES, MAX_READS, MetricsClient, Target
 from epp.scrape.response import (
     ScrapeConnectionError,
     ScrapeError,
@@ -290,6 +290,50 @@ async def test_a_server_that_says_nothing_times_out(beginning: bytes) -> None:
                 with pytest.raises(ScrapeTimeoutError, match=r"no answer within 0\.05 s"):
                     await fetcher.fetch()
             assert server.connections == 2
+
+
+async def test_only_one_request_is_in_flight() -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            server.requests.append(await reader.readuntil(b"\r\n\r\n"))
+
+    async with serving(hang) as (server, target), fetching(target) as fetcher:
+        for _ in range(20):
+            fetcher.client.fetch(monotonic())
+            await fetcher.look()
+        assert (server.connections, len(server.requests)) == (1, 1)
+
+
+async def test_a_server_that_comes_back_is_read_again() -> None:
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        target = Target(HOST, listener.getsockname()[1])
+        async with fetching(target) as fetcher:
+            with pytest.raises(ScrapeConnectionError):
+                await fetcher.fetch()
+            listener.listen()
+            server = Server(answer_once)
+            accepting = await asyncio.start_server(server.serve, sock=listener)
+            assert await fetcher.fetch() == PAGE
+            accepting.close()
+            await asyncio.sleep(0.01)
+
+
+async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(OK)
+
+
+async def test_a_large_page_is_read_a_part_at_a_time() -> None:
+    page = PAGE * 40_000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(page), page)
+    async with serving(answer) as (_, target), fetching(target) as fetcher:
+        fetcher.client.fetch(monotonic())
+        looks = 0
+        while fetcher.client.is_busy:
+            await fetcher.look()
+            looks += 1
+        assert looks > len(page) / (MAX_READ_BYTES * MAX_READS)
 
 
 async def test_a_closed_port_is_a_connection_error() -> None:

@@ -131,6 +131,13 @@ def test_reports_become_numbers() -> None:
     assert {name: page.get(name) for name in expected} == expected
 
 
+def test_the_scrape_interval_is_the_one_reported_last() -> None:
+    probe = MetricsProbe(Datastore())
+    probe.scraped(0.05)
+    probe.scraped(0.12)
+    assert series(probe, "epp_") == {"epp_scrape_interval_seconds": 0.12}
+
+
 @pytest.mark.parametrize(
     ("is_streaming", "usage", "counted"),
     [
