@@ -122,7 +122,9 @@ class App:
             random=self._random,
             honour_subset=not options.disable_endpoint_subset_filter,
         )
-        self._scraper = Scraper(self._datastore, _scrape_settings(options), self._clock)
+        self._scraper = Scraper(
+            self._datastore, _scrape_settings(options), self._clock, probe=self._probe
+        )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then let running streams finish."""

@@ -135,6 +135,9 @@ class MetricsProbe(Probe):
         """The event loop was this late. A metric of our own: Go has no such loop."""
         self._loop_lag.observe(seconds)
 
+    def scraped(self, interval_seconds: float) -> None:
+        self._scrape_interval.set(interval_seconds)
+
     def refresh_pool(self, now: float, staleness_seconds: float) -> None:
         """Compute the pool's gauges from the endpoints that were read lately.
 
@@ -259,6 +262,15 @@ class MetricsProbe(Probe):
         )
         self._ready: Gauge = self._gauge(
             "inference_pool_ready_pods", "Endpoints whose metrics were read lately.", ("name",)
+        )
+
+        # Differs: upstream has no such metric, and no limit to what scraping may cost.
+        self._scrape_interval = self._gauge(
+            "epp_scrape_interval_seconds",
+            "Time between two scrapes of an endpoint as it is kept: the one asked for, or longer "
+            "where scraping would take too much of the picker's time. The upstream picker has no "
+            "such metric.",
+            (),
         )
 
     def _pair(self, model: str, target: str) -> tuple[str, str]:

@@ -60,6 +60,7 @@ CATALOGUE: dict[str, tuple[str, tuple[str, ...], str]] = {
     "inference_extension_prefix_indexer_hit_ratio": ("histogram", (), RATIO),
     "inference_extension_prefix_indexer_hit_bytes": ("histogram", (), HITB),
     "epp_event_loop_lag_seconds": ("histogram", (), LAG),
+    "epp_scrape_interval_seconds": ("gauge", (), ""),
     "inference_extension_info": ("gauge", ("build_ref", "commit"), ""),
 }
 
@@ -137,6 +138,13 @@ def test_reports_become_numbers() -> None:
         f'{extension}_info{{build_ref="v1",commit="c0ffee"}}': 1,
     }
     assert {name: page.get(name) for name in expected} == expected
+
+
+def test_the_scrape_interval_is_the_one_reported_last() -> None:
+    probe = MetricsProbe(Datastore())
+    probe.scraped(0.05)
+    probe.scraped(0.12)
+    assert series(probe, "epp_scrape") == {"epp_scrape_interval_seconds": 0.12}
 
 
 @pytest.mark.parametrize(
