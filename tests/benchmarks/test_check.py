@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import gc
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,14 @@ from benchmarks import check
 from benchmarks.check import Kept, KeptRatios, Verdict
 from benchmarks.inside import Work, works
 from tests.benchmarks.reports import MACHINE
+
+
+@pytest.fixture(autouse=True)
+def _small_heap() -> Iterator[None]:
+    """The check collects garbage before every round; what other tests left is none of its own."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class FakeCpu:
