@@ -124,7 +124,3 @@ REFERENCES = {
     idle(SCRAPED_ENDPOINTS): Reference(Unit.CORES, 0.99, 0.15),
 }
 """Every row, in the order of the table."""
-
-# Envoy's own cost where the Go figures were measured: a yardstick between machines.
-ENVOY_MS_PER_SMALL_REQUEST = 0.19
-ENVOY_US_PER_CHUNK = 23.0

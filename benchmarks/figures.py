@@ -1,4 +1,4 @@
-"""What is measured, and what is made of it: medians, ratios, and the speed of the machine."""
+"""What is measured, and what is made of it: medians and ratios."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from benchmarks import cases
-from benchmarks.cases import Reference, Unit
+from benchmarks.cases import Reference
 from benchmarks.measure import Machine
 
 
@@ -62,26 +61,6 @@ class Spread(msgspec.Struct, frozen=True):
         return cls(statistics.median(values), min(values), max(values)) if values else None
 
 
-class MachineFactor(msgspec.Struct, frozen=True):
-    """How many times more CPU Envoy needs here than where the Go figures were kept.
-
-    An estimate of how the machines compare: Envoy is the same program, but its own cost depends
-    somewhat on how fast the picker answers.
-    """
-
-    request: float
-    chunk: float
-
-    def scaled(self, reference: Reference) -> float | None:
-        """The kept Go figure as it might be here; seconds, latency and memory stay as they are."""
-        factor = {
-            Unit.MS_PER_REQUEST: self.request,
-            Unit.CORES: self.request,
-            Unit.US_PER_CHUNK: self.chunk,
-        }.get(reference.unit, 1.0)
-        return None if reference.go is None else reference.go * factor
-
-
 class Report(msgspec.Struct, frozen=True):
     """Everything that is written as JSON; ``compared_with`` is the other's command line."""
 
@@ -91,21 +70,6 @@ class Report(msgspec.Struct, frozen=True):
     rows: list[Row]
     flags: list[str] = []
     compared_with: str = ""
-
-    @property
-    def factor(self) -> MachineFactor | None:
-        """How this machine compares; None when the cases it is made of are missing."""
-        costs = []
-        for name, kept in (
-            (cases.SMALL.name, cases.ENVOY_MS_PER_SMALL_REQUEST),
-            (cases.CHUNK.name, cases.ENVOY_US_PER_CHUNK),
-        ):
-            here = [s.envoy_value for row in self.rows if row.name == name for s in row.ours]
-            values = [value for value in here if value is not None]
-            if not values:
-                return None
-            costs.append(statistics.median(values) / kept)
-        return MachineFactor(*costs)
 
     @property
     def bad_answers(self) -> tuple[int, int]:
@@ -129,8 +93,7 @@ def ratio(row: Row) -> Spread | None:
     return Spread(ours.median / other.median, min(rounds), max(rounds))
 
 
-def ratio_to_go(row: Row, factor: MachineFactor | None) -> float | None:
-    """Our median to the kept Go figure scaled to this machine: an estimate."""
-    ours = spread(row.ours)
-    go = factor.scaled(row.reference) if factor else None
+def ratio_to_go(row: Row) -> float | None:
+    """Our median to the kept Go figure, which is of another machine."""
+    ours, go = spread(row.ours), row.reference.go
     return ours.median / go if ours and go else None

@@ -9,7 +9,6 @@ import msgspec
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks.cases import ENVOY_MS_PER_SMALL_REQUEST, ENVOY_US_PER_CHUNK
 from benchmarks.figures import Latency, Report, Sample, Spread, ratio, ratio_to_go, spread
 
 
@@ -36,20 +35,19 @@ class Table(msgspec.Struct, frozen=True):
 
 def costs(report: Report) -> Table:
     """What the picker costs, beside the other's figures or the kept ones."""
-    factor = report.factor
     compared = bool(report.compared_with)
     headings = ["cost of the picker", "unit", "ours"]
-    headings += ["other", "ours/other"] if compared else ["Go, kept", "Go, scaled", "ours/Go"]
-    headings += ["at most"] + (["Go, kept", "Go, scaled"] if compared else [])
+    headings += ["other", "ours/other"] if compared else ["Go, kept", "ours/Go"]
+    headings += ["at most"] + (["Go, kept"] if compared else [])
     lines = []
     for row in report.rows:
         reference = row.reference
-        go = [number(reference.go), number(factor.scaled(reference) if factor else None)]
+        go = number(reference.go)
         line = [row.name, reference.unit.partition("/")[0], _spread(spread(row.ours))]
         if compared:
-            line += [_spread(spread(row.other)), _spread(ratio(row)), number(reference.ratio), *go]
+            line += [_spread(spread(row.other)), _spread(ratio(row)), number(reference.ratio), go]
         else:
-            line += [*go, number(ratio_to_go(row, factor)), number(reference.ratio)]
+            line += [go, number(ratio_to_go(row)), number(reference.ratio)]
         lines.append(line)
     return Table(headings, lines)
 
@@ -68,21 +66,12 @@ def service(report: Report) -> Table:
 
 def caption(report: Report) -> str:
     """How to read the tables, and where and when the figures were measured."""
-    factor = report.factor
     if report.compared_with:
         what = f"Other: {report.compared_with}. Ratios are of medians (lowest - highest round)."
     else:
         what = (
             "No other picker was at hand: compared with kept figures of the 2025 Go picker on "
-            "another two-core machine."
-        )
-    scale = ""
-    if factor:
-        scale = (
-            f"Machine factor {factor.request:.2f} (requests, idle), {factor.chunk:.2f} (chunks): "
-            "Envoy's CPU here divided by that beside the kept figures "
-            f'({ENVOY_MS_PER_SMALL_REQUEST} ms, {ENVOY_US_PER_CHUNK:g} us). "Go, scaled" is the '
-            "kept figure times that: an estimate, not a measurement."
+            "another two-core machine, which may have been faster or slower than this one."
         )
     return "\n".join(
         part
@@ -91,7 +80,6 @@ def caption(report: Report) -> str:
             f"{'round' if report.rounds == 1 else 'rounds'}; median (lowest - highest). CPU is net "
             "of the idle rate of the same round, latency in ms.",
             what,
-            scale,
             place(report),
         )
         if part

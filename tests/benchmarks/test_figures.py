@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import cases
-from benchmarks.cases import Reference, Unit
-from benchmarks.figures import MachineFactor, Row, Sample, Spread, ratio, ratio_to_go
+from benchmarks.figures import Sample, Spread, ratio, ratio_to_go
 from tests.benchmarks.reports import make_report, make_row
 
 
@@ -23,39 +22,9 @@ def test_there_is_no_ratio_to_nothing(other: list[float] | None) -> None:
     assert ratio(make_row(cases.SMALL.name, [1.0], other)) is None
 
 
-def test_envoys_own_cost_tells_how_machines_compare() -> None:
-    factor = make_report().factor
-    assert factor is not None
-    assert (factor.request, factor.chunk) == pytest.approx((1.5, 1.0))
-
-
-def test_without_envoys_cost_nothing_is_scaled() -> None:
+def test_our_ratio_to_the_kept_figure_is_of_medians() -> None:
     report = make_report()
-    row = Row(cases.SMALL.name, cases.REFERENCES[cases.SMALL.name], [Sample(value=1.0)])
-    report.rows[0] = row
-    assert report.factor is None
-    assert ratio_to_go(row, None) is None
-
-
-@pytest.mark.parametrize(
-    ("unit", "scaled"),
-    [
-        (Unit.MS_PER_REQUEST, 20.0),
-        (Unit.CORES, 20.0),
-        (Unit.US_PER_CHUNK, 30.0),
-        (Unit.MIB, 10.0),
-        (Unit.SECONDS, 10.0),
-    ],
-)
-def test_cpu_is_scaled_and_nothing_else(unit: Unit, scaled: float) -> None:
-    factor = MachineFactor(request=2.0, chunk=3.0)
-    assert factor.scaled(Reference(unit, 10.0)) == scaled
-    assert factor.scaled(Reference(unit)) is None
-
-
-def test_our_ratio_to_the_scaled_figure_is_an_estimate_from_medians() -> None:
-    report = make_report()
-    assert ratio_to_go(report.rows[0], report.factor) == pytest.approx(0.42 / (0.28 * 1.5))
+    assert ratio_to_go(report.rows[0]) == pytest.approx(0.42 / 0.28)
 
 
 def test_wrong_answers_are_counted_apart() -> None:
