@@ -17,6 +17,8 @@ import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
+from math import floor
 from typing import TextIO
 
 import msgspec
@@ -26,6 +28,8 @@ VERBOSE = 3
 DEBUG = 4
 TRACE = 5
 
+_ENCODER = msgspec.json.Encoder(enc_hook=str)
+_KEYS = frozenset({"level", "ts", "logger", "caller", "msg"})
 _MOST_VERBOSE = logging.INFO - 1
 _PREFIX = "epp."
 _ABOVE_INFO = {logging.WARNING: "warn", logging.ERROR: "error", logging.CRITICAL: "fatal"}
@@ -67,13 +71,24 @@ def log(logger: logging.Logger, v: int, msg: str, /, **fields: object) -> None:
     """Log ``msg`` at V(v) with key/values; costs one comparison when nobody listens."""
     number = level(v)
     if logger.isEnabledFor(number):
-        logger.log(number, msg, extra={"fields": fields}, stacklevel=2)
+        _handle(logger, number, msg, fields)
 
 
 def error(logger: logging.Logger, msg: str, /, **fields: object) -> None:
     """Log a failure with key/values, one of them usually ``error``."""
     if logger.isEnabledFor(logging.ERROR):
-        logger.error(msg, extra={"fields": fields}, stacklevel=2)
+        _handle(logger, logging.ERROR, msg, fields)
+
+
+def _handle(logger: logging.Logger, number: int, msg: str, fields: dict[str, object]) -> None:
+    """What ``logger.log`` does with ``extra`` and ``stacklevel``, 2 us cheaper."""
+    caller = sys._getframe(2)
+    code = caller.f_code
+    record = logging.LogRecord(
+        logger.name, number, code.co_filename, caller.f_lineno, msg, (), None, code.co_name
+    )
+    record.fields = fields
+    logger.handle(record)
 
 
 def setup(
@@ -92,6 +107,8 @@ def setup(
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(Formatter(Encoder(encoder), TimeEncoding(time_encoding)))
     handler.set_name("epp")
+    # Nothing of this is in a line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     for old in [old for old in root.handlers if old.get_name() == "epp"]:
         root.removeHandler(old)
@@ -109,24 +126,70 @@ class Formatter(logging.Formatter):
         self._time_encoding = time_encoding
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
-            "level": _level_name(record.levelno),
-            "ts": _timestamp(record.created, self._time_encoding),
-        }
-        name = record.name.removeprefix(_PREFIX)
-        if name not in ("root", "epp"):
-            line["logger"] = name
-        line["caller"] = f"{'/'.join(record.pathname.split('/')[-2:])}:{record.lineno}"
-        line["msg"] = record.getMessage()
-        if self._encoder is Encoder.JSON:
-            for key, value in _fields(record).items():
-                line.setdefault(key, value)
-            return _to_json(line)
-        line["level"] = str(line["level"]).upper()
-        head = [line[key] for key in ("ts", "level", "logger", "caller", "msg") if key in line]
         fields = _fields(record)
-        columns = [_one_line(str(column)) for column in head]
+        if self._encoder is Encoder.CONSOLE:
+            return self._columns(record, fields)
+        # The keys in front are the same for every line of a place: writing them by hand leaves
+        # only the fields to encode, 5 us less for a line with five of them.
+        try:
+            stamp = _encode(self._timestamp(record.created))
+            msg = _encode(record.getMessage())
+            rest = _encode(fields)[1:]
+            origin = _json_origin(record.name, record.pathname, record.lineno)
+        except (TypeError, ValueError):
+            return self._plain(record, fields)
+        if not _KEYS.isdisjoint(fields):
+            return self._plain(record, fields)
+        comma = "," if fields else ""
+        level = _level_name(record.levelno)
+        return f'{{"level":"{level}","ts":{stamp},{origin},"msg":{msg}{comma}{rest}'
+
+    def _plain(self, record: logging.LogRecord, fields: Mapping[str, object]) -> str:
+        """Any record as JSON; the keys in front win over fields of the same name."""
+        head = self._head(record)
+        return _to_json(head | {key: fields[key] for key in fields if key not in head})
+
+    def _columns(self, record: logging.LogRecord, fields: Mapping[str, object]) -> str:
+        head = self._head(record)
+        head["level"] = str(head["level"]).upper()
+        names = ("ts", "level", "logger", "caller", "msg")
+        columns = [_one_line(str(head[name])) for name in names if name in head]
         return "\t".join([*columns, _to_json(fields)] if fields else columns)
+
+    def _head(self, record: logging.LogRecord) -> dict[str, object]:
+        head: dict[str, object] = {
+            "level": _level_name(record.levelno),
+            "ts": self._timestamp(record.created),
+            **_origin(record.name, record.pathname, record.lineno),
+            "msg": record.getMessage(),
+        }
+        return head
+
+    def _timestamp(self, seconds: float) -> str | float:
+        if self._time_encoding is TimeEncoding.RFC3339:
+            return _whole_second(floor(seconds))
+        return _timestamp(seconds, self._time_encoding)
+
+
+@lru_cache(maxsize=1024)
+def _origin(logger_name: str, pathname: str, line: int) -> dict[str, str]:
+    """The logger, if it has a name, and the caller."""
+    origin = {}
+    name = logger_name.removeprefix(_PREFIX)
+    if name not in ("root", "epp"):
+        origin["logger"] = name
+    origin["caller"] = f"{'/'.join(pathname.split('/')[-2:])}:{line}"
+    return origin
+
+
+@lru_cache(maxsize=1024)
+def _json_origin(logger_name: str, pathname: str, line: int) -> str:
+    return _encode(_origin(logger_name, pathname, line))[1:-1]
+
+
+@lru_cache(maxsize=2)
+def _whole_second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()}Z"
 
 
 def _threshold(verbosity: int, log_level: str) -> int:
@@ -154,8 +217,6 @@ def _timestamp(seconds: float, encoding: TimeEncoding) -> str | float:
     moment = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
     if encoding is TimeEncoding.ISO8601:
         return f"{moment.isoformat(timespec='milliseconds')}Z"
-    if encoding is TimeEncoding.RFC3339:
-        return f"{moment.isoformat(timespec='seconds')}Z"
     return f"{moment.isoformat(timespec='microseconds').rstrip('0').rstrip('.')}Z"
 
 
@@ -164,8 +225,10 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     given = getattr(record, "fields", None)
     fields: dict[str, object] = {}
     if isinstance(given, Mapping):
-        for key, value in given.items():
-            fields[str(key)] = _error_text(value) if isinstance(value, BaseException) else value
+        fields = {
+            str(key): _error_text(value) if isinstance(value, BaseException) else value
+            for key, value in given.items()
+        }
     if record.exc_info and record.exc_info[1] is not None:
         fields.setdefault("error", _error_text(record.exc_info[1]))
         fields["stacktrace"] = "".join(traceback.format_exception(record.exc_info[1]))
@@ -176,9 +239,13 @@ def _error_text(problem: BaseException) -> str:
     return str(problem) or type(problem).__name__
 
 
+def _encode(value: object) -> str:
+    return _ENCODER.encode(value).decode()
+
+
 def _to_json(value: object) -> str:
     try:
-        return msgspec.json.encode(value, enc_hook=str).decode()
+        return _encode(value)
     except (TypeError, ValueError):  # a lone surrogate, or a key that is no text
         return json.dumps(value, default=str, skipkeys=True)
 
