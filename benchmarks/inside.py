@@ -1,12 +1,13 @@
 """What a request costs inside the picker, without a transport: ``python -m benchmarks.inside``.
 
 CPU time of decoding the proxy's messages, deciding among ten endpoints with the default
-configuration, and encoding the answers. What ``python -m benchmarks`` shows beyond that is grpcio,
-TLS and the kernel.
+configuration, and encoding the answers, with and without a log line. What ``python -m benchmarks``
+shows beyond that is the transport, TLS and the kernel.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from random import Random
@@ -23,12 +24,15 @@ from epp.exchange import Exchange
 from epp.extproc import codec
 from epp.extproc.events import Decide, End
 from epp.extproc.pb import ext_proc_pb2 as pb
+from epp.extproc.relay import relay
 from epp.extproc.stepping import start
 from epp.extproc.stream import Stream
 from epp.plugins.parsers.openai import OpenAIParser
 from epp.saturation import SaturationDetector
+from epp.telemetry import logs
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
+from epp.telemetry.requestlog import RequestLog
 from epp.telemetry.tee import Probes
 
 CHUNK = b'data: {"id":"x","choices":[{"index":0,"text":" word"}],"usage":null}\n\n'
@@ -42,7 +46,7 @@ class Inside:
         epp.plugins.load()
         self._clock = Clock()
         self._store = Datastore(self._clock)
-        self._probe = Probes(MetricsProbe(self._store), DecisionLog(self._clock))
+        self._probe = Probes(MetricsProbe(self._store), DecisionLog(self._clock), RequestLog())
         random = Random(1)
         handle = Handle(random=random, clock=self._clock, probe=self._probe)
         config = load_config(DEFAULT_CONFIG, "default", handle)
@@ -67,6 +71,8 @@ class Inside:
 
     def feed(self, stream: Stream, message: bytes) -> None:
         """Decode, decide where that is due, and encode every answer."""
+        if relay(stream, message) is not None:
+            return
         for output in stream.receive(codec.decode(message)):
             if isinstance(output, Decide):
                 decision = start(self._director.decide(stream.exchange, output.request))
@@ -85,8 +91,18 @@ class Inside:
         stream.closed()
 
 
-def messages(prompt: str) -> list[bytes]:
-    """What Envoy sends for a completions request and its answer."""
+def completion(prompt: str) -> bytes:
+    """A body with a prompt."""
+    return b'{"model":"m","prompt":"' + prompt.encode() + b'"}'
+
+
+def chat(prompt: str) -> bytes:
+    """A body with a message."""
+    return b'{"model":"m","messages":[{"role":"user","content":"' + prompt.encode() + b'"}]}'
+
+
+def messages(body: bytes) -> list[bytes]:
+    """What Envoy sends for a request and its answer."""
     names = (
         ":authority :path :method :scheme user-agent accept content-type x-forwarded-for x-a x-b"
     )
@@ -94,7 +110,6 @@ def messages(prompt: str) -> list[bytes]:
     values = [pb.HeaderValue(key=name, raw_value=b"some value") for name in names.split()]
     headers = pb.HeaderMap(headers=values)
     mode = pb.ProtocolConfiguration(request_body_mode=pb.FULL_DUPLEX_STREAMED)
-    body = b'{"model":"m","prompt":"' + prompt.encode() + b'"}'
     parts = [
         pb.ProcessingRequest(request_headers=pb.HttpHeaders(headers=headers), protocol_config=mode),
         pb.ProcessingRequest(request_body=pb.HttpBody(body=body)),
@@ -120,16 +135,35 @@ def microseconds(work: Callable[[], None], count: int) -> float:
 def main() -> None:
     """Print a line per case."""
     inside = Inside()
-    for size, count in ((50, 2000), (8_000, 1000), (400_000, 200)):
-        parts = messages("word " * (size // 5))
-        cost = microseconds(lambda parts=parts: inside.request(parts), count)  # type: ignore[misc]
-        print(f"request with a prompt of {size:,} bytes: {cost:.0f} us")
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        for verbosity in (1, 4):
+            logs.setup(verbosity=verbosity, stream=nowhere)
+            print(
+                f"small request with --v {verbosity}: {request_cost(inside, completion, 50):.0f} us"
+            )
+    logs.setup(verbosity=1)
+    for size in (8_000, 400_000):
+        print(f"prompt of {size:,} bytes: {request_cost(inside, completion, size):.0f} us")
+        print(f"chat of {size:,} bytes: {request_cost(inside, chat, size):.0f} us")
+    print(f"streamed chunk: {chunk_cost(inside):.2f} us")
+
+
+def request_cost(inside: Inside, body: Callable[[str], bytes], size: int) -> float:
+    """Microseconds of a request with a prompt of so many bytes."""
+    parts = messages(body("word " * (size // 5)))
+    return microseconds(lambda: inside.request(parts), 200 if size > 100_000 else 2000)
+
+
+def chunk_cost(inside: Inside) -> float:
+    """Microseconds of a chunk in the middle of a streamed answer."""
     stream = inside.stream()
+    for message in messages(completion("word"))[:3]:
+        inside.feed(stream, message)
     kind = pb.HeaderValue(key="content-type", raw_value=b"text/event-stream")
     started = pb.HttpHeaders(headers=pb.HeaderMap(headers=[kind]))
     inside.feed(stream, pb.ProcessingRequest(response_headers=started).SerializeToString())
     chunk = pb.ProcessingRequest(response_body=pb.HttpBody(body=CHUNK)).SerializeToString()
-    print(f"streamed chunk: {microseconds(lambda: inside.feed(stream, chunk), 20_000):.1f} us")
+    return microseconds(lambda: inside.feed(stream, chunk), 20_000)
 
 
 if __name__ == "__main__":
