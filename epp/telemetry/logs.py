@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from math import floor
 from typing import TextIO
 
 import msgspec
@@ -28,7 +27,6 @@ VERBOSE = 3
 DEBUG = 4
 TRACE = 5
 
-_ENCODER = msgspec.json.Encoder(enc_hook=str)
 _KEYS = frozenset({"level", "ts", "logger", "caller", "msg"})
 _MOST_VERBOSE = logging.INFO - 1
 _PREFIX = "epp."
@@ -104,7 +102,7 @@ def setup(
     ``log_level``, a name or a verbosity of its own, wins over ``verbosity``. A handler of an
     earlier call is replaced.
     """
-    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handler = _Handler(sys.stderr if stream is None else stream)
     handler.setFormatter(Formatter(Encoder(encoder), TimeEncoding(time_encoding)))
     handler.set_name("epp")
     # Nothing of this is in a line.
@@ -117,6 +115,17 @@ def setup(
     return handler
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes every line at once; saves 0.5 us of asking again who may write."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.stream.write(f"{self.format(record)}\n")
+            self.stream.flush()
+        except Exception:
+            self.handleError(record)
+
+
 class Formatter(logging.Formatter):
     """Writes a record as one line, its keys in upstream's order."""
 
@@ -126,70 +135,74 @@ class Formatter(logging.Formatter):
         self._time_encoding = time_encoding
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = _fields(record)
-        if self._encoder is Encoder.CONSOLE:
-            return self._columns(record, fields)
-        # The keys in front are the same for every line of a place: writing them by hand leaves
-        # only the fields to encode, 5 us less for a line with five of them.
-        try:
-            stamp = _encode(self._timestamp(record.created))
-            msg = _encode(record.getMessage())
-            rest = _encode(fields)[1:]
-            origin = _json_origin(record.name, record.pathname, record.lineno)
-        except (TypeError, ValueError):
-            return self._plain(record, fields)
-        if not _KEYS.isdisjoint(fields):
-            return self._plain(record, fields)
-        comma = "," if fields else ""
-        level = _level_name(record.levelno)
-        return f'{{"level":"{level}","ts":{stamp},{origin},"msg":{msg}{comma}{rest}'
-
-    def _plain(self, record: logging.LogRecord, fields: Mapping[str, object]) -> str:
-        """Any record as JSON; the keys in front win over fields of the same name."""
-        head = self._head(record)
-        return _to_json(head | {key: fields[key] for key in fields if key not in head})
-
-    def _columns(self, record: logging.LogRecord, fields: Mapping[str, object]) -> str:
-        head = self._head(record)
+        if self._encoder is Encoder.JSON:
+            return self._short(record) or self._json(record)
+        head, fields = self._head(record), _fields(record)
         head["level"] = str(head["level"]).upper()
         names = ("ts", "level", "logger", "caller", "msg")
         columns = [_one_line(str(head[name])) for name in names if name in head]
         return "\t".join([*columns, _to_json(fields)] if fields else columns)
 
+    def _json(self, record: logging.LogRecord) -> str:
+        """Any record; the keys in front win over fields of the same name."""
+        head, fields = self._head(record), _fields(record)
+        return _to_json(head | {key: fields[key] for key in fields if key not in head})
+
+    def _short(self, record: logging.LogRecord) -> str:
+        """A record as ``_json`` writes it; empty for one that is not as records usually are.
+
+        The keys in front are the same for all lines of a place within a second, so that only the
+        fields are encoded: 0.9 us instead of 4.6 us for a line with five of them.
+        """
+        fields = getattr(record, "fields", None)
+        if (
+            type(fields) is not dict
+            or record.exc_info
+            or record.args
+            or type(record.msg) is not str
+            or self._time_encoding is not TimeEncoding.RFC3339
+            or not _KEYS.isdisjoint(fields)
+        ):
+            return ""
+        try:
+            head = _json_head(
+                record.levelno,
+                int(record.created),
+                record.name,
+                record.pathname,
+                record.lineno,
+                record.msg,
+            )
+            rest = _encode(fields)
+        except (TypeError, ValueError):
+            return ""
+        return f"{head},{rest[1:]}" if fields else f"{head}}}"
+
     def _head(self, record: logging.LogRecord) -> dict[str, object]:
-        head: dict[str, object] = {
-            "level": _level_name(record.levelno),
-            "ts": self._timestamp(record.created),
-            **_origin(record.name, record.pathname, record.lineno),
-            "msg": record.getMessage(),
-        }
-        return head
-
-    def _timestamp(self, seconds: float) -> str | float:
-        if self._time_encoding is TimeEncoding.RFC3339:
-            return _whole_second(floor(seconds))
-        return _timestamp(seconds, self._time_encoding)
+        stamp = _timestamp(record.created, self._time_encoding)
+        place = (record.name, record.pathname, record.lineno)
+        return _head(record.levelno, stamp, *place, record.getMessage())
 
 
-@lru_cache(maxsize=1024)
-def _origin(logger_name: str, pathname: str, line: int) -> dict[str, str]:
-    """The logger, if it has a name, and the caller."""
-    origin = {}
+def _head(
+    number: int, stamp: str | float, logger_name: str, pathname: str, line: int, msg: str
+) -> dict[str, object]:
+    head: dict[str, object] = {"level": _level_name(number), "ts": stamp}
     name = logger_name.removeprefix(_PREFIX)
     if name not in ("root", "epp"):
-        origin["logger"] = name
-    origin["caller"] = f"{'/'.join(pathname.split('/')[-2:])}:{line}"
-    return origin
+        head["logger"] = name
+    head["caller"] = f"{'/'.join(pathname.split('/')[-2:])}:{line}"
+    head["msg"] = msg
+    return head
 
 
-@lru_cache(maxsize=1024)
-def _json_origin(logger_name: str, pathname: str, line: int) -> str:
-    return _encode(_origin(logger_name, pathname, line))[1:-1]
-
-
-@lru_cache(maxsize=2)
-def _whole_second(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()}Z"
+@lru_cache(maxsize=256)
+def _json_head(
+    number: int, second: int, logger_name: str, pathname: str, line: int, msg: str
+) -> str:
+    """The keys in front, without the closing bracket."""
+    stamp = _timestamp(second, TimeEncoding.RFC3339)
+    return _encode(_head(number, stamp, logger_name, pathname, line, msg))[:-1]
 
 
 def _threshold(verbosity: int, log_level: str) -> int:
@@ -215,6 +228,8 @@ def _timestamp(seconds: float, encoding: TimeEncoding) -> str | float:
         case TimeEncoding.NANOS:
             return round(seconds * 1e6) * 1000
     moment = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    if encoding is TimeEncoding.RFC3339:
+        return f"{moment.isoformat(timespec='seconds')}Z"
     if encoding is TimeEncoding.ISO8601:
         return f"{moment.isoformat(timespec='milliseconds')}Z"
     return f"{moment.isoformat(timespec='microseconds').rstrip('0').rstrip('.')}Z"
@@ -237,6 +252,13 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 def _error_text(problem: BaseException) -> str:
     return str(problem) or type(problem).__name__
+
+
+def _text(value: object) -> str:
+    return _error_text(value) if isinstance(value, BaseException) else str(value)
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_text)
 
 
 def _encode(value: object) -> str:
