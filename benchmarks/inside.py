@@ -28,6 +28,7 @@ from epp.exchange import Exchange
 from epp.extproc import codec
 from epp.extproc.events import Decide, End
 from epp.extproc.pb import ext_proc_pb2 as pb
+from epp.extproc.relay import relay
 from epp.extproc.stepping import start
 from epp.extproc.stream import Stream
 from epp.plugins.parsers.openai import OpenAIParser
@@ -76,6 +77,8 @@ class Inside:
 
     def feed(self, stream: Stream, message: bytes) -> None:
         """Decode, decide where that is due, and encode every answer."""
+        if relay(stream, message) is not None:
+            return
         for output in stream.receive(codec.decode(message)):
             if isinstance(output, Decide):
                 decision = start(self._director.decide(stream.exchange, output.request))
@@ -94,8 +97,18 @@ class Inside:
         stream.closed()
 
 
-def messages(prompt: str) -> list[bytes]:
-    """What Envoy sends for a completions request and its answer."""
+def completion(prompt: str) -> bytes:
+    """A body with a prompt."""
+    return b'{"model":"m","prompt":"' + prompt.encode() + b'"}'
+
+
+def chat(prompt: str) -> bytes:
+    """A body with a message."""
+    return b'{"model":"m","messages":[{"role":"user","content":"' + prompt.encode() + b'"}]}'
+
+
+def messages(body: bytes) -> list[bytes]:
+    """What Envoy sends for a request with this body, and for its answer."""
     names = (
         ":authority :path :method :scheme user-agent accept content-type x-forwarded-for x-a x-b"
     )
@@ -103,7 +116,6 @@ def messages(prompt: str) -> list[bytes]:
     values = [pb.HeaderValue(key=name, raw_value=b"some value") for name in names.split()]
     headers = pb.HeaderMap(headers=values)
     mode = pb.ProtocolConfiguration(request_body_mode=pb.FULL_DUPLEX_STREAMED)
-    body = b'{"model":"m","prompt":"' + prompt.encode() + b'"}'
     parts = [
         pb.ProcessingRequest(request_headers=pb.HttpHeaders(headers=headers), protocol_config=mode),
         pb.ProcessingRequest(request_body=pb.HttpBody(body=body)),
@@ -129,11 +141,14 @@ class Work(NamedTuple):
 def works() -> list[Work]:
     """Everything that is timed without a transport; ``python -m benchmarks.check`` watches it."""
     inside = Inside()
-    small, medium, long = (messages("word " * (size // 5)) for size in (50, 8_000, 400_000))
+    prompts = ["word " * (size // 5) for size in (50, 8_000, 400_000)]
+    small, medium, long = (messages(completion(prompt)) for prompt in prompts)
+    long_chat = messages(chat(prompts[-1]))
     return [
         Work("small request", lambda: inside.request(small)),
         Work("8 kB prompt", lambda: inside.request(medium)),
         Work("400 kB prompt", lambda: inside.request(long), bulk),
+        Work("400 kB chat", lambda: inside.request(long_chat), bulk),
         Work("streamed chunk", _chunk(inside)),
         Work("metrics page", _page()),
         Work("scheduling cycle, 100 endpoints", _cycle(Inside(endpoints=100))),
@@ -142,6 +157,8 @@ def works() -> list[Work]:
 
 def _chunk(inside: Inside) -> Callable[[], None]:
     stream = inside.stream()
+    for message in messages(completion("word"))[:3]:  # so that its tokens are counted
+        inside.feed(stream, message)
     kind = pb.HeaderValue(key="content-type", raw_value=b"text/event-stream")
     started = pb.HttpHeaders(headers=pb.HeaderMap(headers=[kind]))
     inside.feed(stream, pb.ProcessingRequest(response_headers=started).SerializeToString())
