@@ -22,7 +22,7 @@ SUBSET_KEY = "x-gateway-destination-endpoint-subset"
 RESPONSE_HEADERS = frozenset({":status", "status", "content-type"})
 """The headers of an answer that anybody looks at."""
 
-MAX_REMEMBERED_BYTES = 2048
+MAX_REMEMBERED_BYTES = 1024
 
 
 def request_headers(headers: HeaderMap) -> Headers:
@@ -72,7 +72,8 @@ def read_rest(rest: bytes | bytearray) -> Surroundings | None:
     return _remembered(bytes(rest)) if len(rest) <= MAX_REMEMBERED_BYTES else None
 
 
-@lru_cache(maxsize=256)
+# Envoy's tells the served endpoint, and the order of its parts differs from message to message.
+@lru_cache(maxsize=4096)
 def _remembered(rest: bytes) -> Surroundings | None:
     message = ProcessingRequest.FromString(rest)
     return surroundings(message) if message.WhichOneof("request") is None else None
