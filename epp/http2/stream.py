@@ -48,8 +48,8 @@ class Stream:
     """One call.
 
     ``window`` and the queue are the sender's, ``receive_window`` the connection's.
-    ``is_half_closed``: the client will send no more. ``has_answered``: something was sent back.
-    ``is_over``: nothing more happens.
+    ``is_half_closed``: the client will send no more; its last message may not be told yet.
+    ``has_answered``: something was sent back. ``is_over``: nothing more happens.
     """
 
     __slots__ = (
@@ -166,10 +166,7 @@ class Stream:
         return self._content_left == 0 if ends else self._content_left >= 0
 
     def half_closed(self) -> None:
-        """The client will send no more."""
-        if self.is_half_closed:
-            return
-        self.is_half_closed = True
+        """Everything that the client sent has been told."""
         handler = self.handler
         if handler is None:
             if not self.is_over and not self._head.is_grpc:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from epp.http2.frames import ErrorCode, Setting, window_update
 from epp.http2.limits import Limits
 from epp.rpc import Call, Message, Status
-from tests.http2.wire import PATH, Peer, Recorder, data, message
+from tests.http2.wire import PATH, REQUEST, Peer, Recorder, data, message
 
 
 @given(st.lists(st.binary(max_size=60), max_size=6), st.lists(st.integers(0, 400), max_size=12))
@@ -84,6 +84,24 @@ def test_an_early_end_tells_the_client_not_to_go_on() -> None:
     assert answer.reset == ErrorCode.NO_ERROR
     peer.send(data(1, message(b"late")))
     assert peer.frames() == []
+
+
+def answer_once(call: Call, data: Message) -> None:
+    call.send(data)
+    call.finish()
+
+
+def test_a_client_that_has_sent_everything_need_not_be_stopped() -> None:
+    peer = Peer(on_message=answer_once)
+    peer.send(peer.headers(1), data(1, message(b"x"), end=True))
+    answer = peer.answers()
+    assert (answer.status, answer.is_ended, answer.reset) == (Status.OK, True, None)
+    unknown = [(":path", "/unknown") if field[0] == ":path" else field for field in REQUEST]
+    peer.send(peer.headers(3, unknown, end=True))
+    answer = peer.answers(3)
+    assert (answer.status, answer.reset) == (Status.UNIMPLEMENTED, None)
+    peer.send(data(1, b"more"))  # both sides had ended in order
+    assert peer.goaway() == ErrorCode.STREAM_CLOSED
 
 
 def test_a_deadline_ends_the_call() -> None:
