@@ -182,7 +182,9 @@ class Stream:
     def credit(self) -> None:
         """Allow the client more, if it takes our answers; half a window has come in."""
         host = self._host
-        if self.queued_bytes < host.limits.max_unsent_bytes and not self.is_half_closed:
+        if self.is_over or self.is_half_closed:
+            return
+        if self.queued_bytes < host.limits.max_unsent_bytes:
             host.sender.control(window_update(self.id, self.receive_window.refill()))
 
     def sent(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epp.http2.frames import ErrorCode, Setting, window_update
+from epp.http2.frames import HEADERS, RST_STREAM, ErrorCode, Setting, window_update
 from epp.http2.limits import Limits
 from epp.rpc import Call, Message, Status
 from tests.http2.wire import PATH, REQUEST, Peer, Recorder, data, message
@@ -102,6 +102,19 @@ def test_a_client_that_has_sent_everything_need_not_be_stopped() -> None:
     assert (answer.status, answer.reset) == (Status.UNIMPLEMENTED, None)
     peer.send(data(1, b"more"))  # both sides had ended in order
     assert peer.goaway() == ErrorCode.STREAM_CLOSED
+
+
+def test_nothing_follows_the_reset_of_a_stream() -> None:
+    def answer_the_last(call: Call, data: Message) -> None:
+        if data[:1] == b"z":
+            call.finish()
+
+    peer = Peer(Limits(stream_window_bytes=70_000), on_message=answer_the_last)
+    peer.open(1)
+    peer.send(*[data(1, message(text * 12_000)) for text in (b"x", b"y")])
+    peer.frames()
+    peer.send(data(1, message(b"z" * 12_000)))  # the window is half used now
+    assert [frame.kind for frame in peer.frames()] == [HEADERS, RST_STREAM]
 
 
 def test_a_deadline_ends_the_call() -> None:
