@@ -60,7 +60,7 @@ class Call(Protocol):
 class Handler(Protocol):
     """The service's side of one call; ``ended`` comes last and exactly once.
 
-    What a method raises ends the call with ``INTERNAL``.
+    What a method raises is logged, and ends the call with ``INTERNAL``.
     """
 
     def message(self, data: Message) -> None:

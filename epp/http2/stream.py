@@ -139,7 +139,7 @@ class Stream:
             self._handler_failed(error)
             return
         if self.is_over:  # it has answered already, and that was all
-            handler.ended()
+            _tell_end(handler)
         else:
             self.handler = handler
 
@@ -204,7 +204,7 @@ class Stream:
         self._drop_partial()
         self.finish(status, text)
         if handler is not None:
-            handler.ended()
+            _tell_end(handler)
 
     def reset(self, code: ErrorCode) -> None:
         """End the stream with an error of HTTP/2."""
@@ -225,7 +225,7 @@ class Stream:
             self.cancel_timer = None
         handler, self.handler = self.handler, None  # they refer to each other
         if handler is not None:
-            handler.ended()
+            _tell_end(handler)
 
     def _tell(self, handler: Handler, message: Message) -> None:
         try:
@@ -313,3 +313,11 @@ class Stream:
         if not self.is_half_closed:
             sender.control(rst_stream(self.id, ErrorCode.NO_ERROR))  # it need not go on
         self.close()
+
+
+def _tell_end(handler: Handler) -> None:
+    """What goes wrong here must not keep the connection from its other streams."""
+    try:
+        handler.ended()
+    except Exception as error:
+        logger.error("A gRPC handler failed", exc_info=error)

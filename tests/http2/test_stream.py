@@ -149,6 +149,30 @@ class BrokenHandler(Recorder):
         if self.where == "half_closed":
             raise KeyError("oops")
 
+    def ended(self) -> None:
+        super().ended()
+        if self.where == "ended":
+            raise KeyError("oops")
+
+
+def test_a_handler_that_breaks_at_its_end_keeps_no_other_from_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made: list[BrokenHandler] = []
+
+    def service(call: Call) -> BrokenHandler:
+        made.append(BrokenHandler(call))
+        made[-1].where = "ended"
+        return made[-1]
+
+    peer = Peer(services={PATH: service})
+    peer.send(*[peer.headers(stream_id) for stream_id in (1, 3, 5)])
+    made[0].call.finish()
+    peer.connection.lost()
+    assert [handler.events for handler in made] == [["ended"]] * 3
+    assert caplog.text.count("A gRPC handler failed") == 3
+    assert peer.connection.streams == 0
+
 
 @pytest.mark.parametrize("where", ["open", "message", "half_closed"])
 def test_a_broken_handler_costs_its_call_and_nothing_else(
