@@ -149,7 +149,7 @@ class Stream:
         The usual case is one whole message, which costs one copy and one call.
         """
         handler = self.handler
-        if handler is None:
+        if handler is None or self._tail is not None:
             return
         if self._partial is None and not self._split_head and end - start >= _MESSAGE_HEAD_BYTES:
             size = read_u32(data, start + 1)[0]
@@ -171,6 +171,8 @@ class Stream:
         if handler is None:
             if not self.is_over and not self._head.is_grpc:
                 self._refuse_plain_http()
+        elif self._tail is not None:
+            return  # it has finished, and waits only for the client to take its answers
         elif self._partial is not None or self._split_head:
             self.abandon(Status.INTERNAL, "the request ends within a message")
         else:
@@ -241,7 +243,7 @@ class Stream:
         while True:
             if self._partial is not None:
                 start = self._continue_message(self._partial, data, start, end)
-            if self._partial is not None or self.handler is None:
+            if self._partial is not None or self.handler is None or self._tail is not None:
                 return
             if end - start < _MESSAGE_HEAD_BYTES:
                 self._split_head = data[start:end]
@@ -300,6 +302,7 @@ class Stream:
 
     def _finish_with(self, block: bytes) -> None:
         self._tail = block
+        self._drop_partial()
         if not self.queued_bytes:
             self._end()
 

@@ -215,6 +215,22 @@ def test_a_message_in_parts_is_one_message() -> None:
     assert peer.answers().messages == [b"head and body"]
 
 
+@given(st.lists(st.integers(1, 40), max_size=10))
+def test_who_has_finished_is_told_only_of_the_end(cuts: list[int]) -> None:
+    peer = Peer(settings=[(Setting.INITIAL_WINDOW_SIZE, 0)], on_message=answer_once)
+    handler = peer.open(1)
+    whole = message(b"one") + message(b"two") + message(b"three")
+    for start, end in pairwise([0, *sorted(cuts), len(whole)]):
+        peer.send(data(1, whole[start:end]))
+    assert peer.connection.partial_bytes == 0
+    peer.send(data(1, b"", end=True))
+    assert handler.events == ["message"]
+    peer.send(window_update(1, 100))
+    answer = peer.answers()
+    assert (answer.messages, answer.status) == ([b"one"], Status.OK)
+    assert handler.events == ["message", "ended"]
+
+
 def test_an_end_waits_for_what_the_client_does_not_take_yet() -> None:
     peer = Peer(settings=[(Setting.INITIAL_WINDOW_SIZE, 0)])
     handler = peer.open(1)
