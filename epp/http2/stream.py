@@ -153,7 +153,11 @@ class Stream:
             return
         if self._partial is None and not self._split_head and end - start >= _MESSAGE_HEAD_BYTES:
             size = read_u32(data, start + 1)[0]
-            if start + _MESSAGE_HEAD_BYTES + size == end and not data[start]:
+            if (
+                start + _MESSAGE_HEAD_BYTES + size == end
+                and not data[start]
+                and size <= self._host.limits.max_message_bytes
+            ):
                 self._tell(handler, data[start + _MESSAGE_HEAD_BYTES : end])
                 return
         self._reassemble(data, start, end)

@@ -47,10 +47,13 @@ def test_a_compressed_message_is_not_supported() -> None:
 
 
 @pytest.mark.parametrize("size", [100, 101])
-def test_a_message_over_the_limit_exhausts_it_before_it_is_sent(size: int) -> None:
-    peer = Peer(Limits(max_message_bytes=100))
+@pytest.mark.parametrize("sent", [5, 20, None])
+def test_a_message_over_the_limit_is_refused_before_or_after_it_came(
+    size: int, sent: int | None
+) -> None:
+    peer = Peer(Limits(max_message_bytes=100), on_message=None)
     peer.open(1)
-    peer.send(data(1, message(b"x" * size)[:20]))
+    peer.send(data(1, message(b"x" * size)[:sent]))
     assert peer.answers().status == (None if size == 100 else Status.RESOURCE_EXHAUSTED)
 
 
