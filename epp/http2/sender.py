@@ -204,7 +204,7 @@ class Sender:
 
     def resume(self) -> None:
         """The socket takes more again."""
-        self.is_paused = False
+        self.is_paused = self.is_overrun = False
         self._stalled_bytes = 0
         self.pump()
 
