@@ -109,6 +109,11 @@ class Connection:
         return len(self._streams.running)
 
     @property
+    def last_stream(self) -> int:
+        """The number of the newest stream; 0 while there was none."""
+        return self._streams.last_id
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing is left to do after ``drain``."""
         return self._control.may_close and not self._streams.running
