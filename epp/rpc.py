@@ -60,7 +60,8 @@ class Call(Protocol):
 class Handler(Protocol):
     """The service's side of one call; ``ended`` comes last and exactly once.
 
-    What a method raises ends the call with ``INTERNAL``.
+    After ``Call.finish`` nothing else is told, even while the client still takes answers.
+    What a method raises is logged, and ends the call with ``INTERNAL``.
     """
 
     def message(self, data: Message) -> None:

@@ -109,6 +109,11 @@ class Connection:
         return len(self._streams.running)
 
     @property
+    def last_stream(self) -> int:
+        """The number of the newest stream; 0 while there was none."""
+        return self._streams.last_id
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing is left to do after ``drain``."""
         return self._control.may_close and not self._streams.running
@@ -242,6 +247,7 @@ class Connection:
         if not stream.takes_content(end - start, ends=ends):
             self._streams.reset(stream_id, ErrorCode.PROTOCOL_ERROR)
             return
+        stream.is_half_closed = ends  # before a handler may end the call
         if start < end:
             stream.data(data, start, end)
             self._control.earn()
@@ -286,6 +292,7 @@ class Connection:
         if not is_good or not stream.takes_content(0, ends=True):
             self._streams.reset(stream.id, ErrorCode.PROTOCOL_ERROR)
         else:
+            stream.is_half_closed = True
             stream.half_closed()
 
     def _late_headers(self, stream_id: int) -> None:
@@ -311,6 +318,7 @@ class Connection:
             self._streams.reset(stream_id, ErrorCode.REFUSED_STREAM)
             return
         stream = self._streams.running[stream_id] = Stream(self, stream_id, head)
+        stream.is_half_closed = ends
         if head.is_grpc:
             self._start(stream, head)
         if ends:

@@ -24,12 +24,21 @@ class ControlFrames:
     streams, and every stream that it opened before is here.
     """
 
-    __slots__ = ("_is_draining", "_pings", "_sender", "_streams", "is_acknowledged", "may_close")
+    __slots__ = (
+        "_is_draining",
+        "_pings",
+        "_sender",
+        "_streams",
+        "_window_at_ping",
+        "is_acknowledged",
+        "may_close",
+    )
 
     def __init__(self, sender: Sender, streams: Streams, max_strikes: int) -> None:
         self._sender = sender
         self._streams = streams
         self._pings = StrikeBudget(max_strikes)
+        self._window_at_ping = sender.window
         self._is_draining = False
         self.is_acknowledged = False
         self.may_close = False
@@ -105,7 +114,10 @@ class ControlFrames:
         if len(payload) != 8:
             raise Http2Error(ErrorCode.FRAME_SIZE_ERROR, "PING has 8 bytes")
         if not flags & ACK:
-            if not self._pings.spend():
+            window = self._sender.window
+            if window != self._window_at_ping:
+                self._window_at_ping = window  # data of ours is on its way, and may be measured
+            elif not self._pings.spend():
                 raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, "too many pings")
             self._sender.control(frames.frame(frames.PING, ACK, 0, payload))
         elif payload == _DRAIN_PING and self._is_draining:
@@ -125,6 +137,7 @@ class ControlFrames:
             if not increment:
                 raise Http2Error(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
             sender.window += increment
+            self._window_at_ping += increment
             if sender.window > frames.MAX_WINDOW:
                 raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR, "the window is too large")
             sender.pump()

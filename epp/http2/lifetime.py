@@ -31,6 +31,7 @@ class Lifetime:
         "_busy_at",
         "_drained_at",
         "_heard_at",
+        "_last_stream",
         "_limits",
         "_max_age",
         "_opened_at",
@@ -42,22 +43,27 @@ class Lifetime:
         self._opened_at = now
         self._heard_at = now
         self._busy_at = now
+        self._last_stream = 0
         self._max_age = limits.max_age_seconds * age_factor
         self._pinged_at: float | None = None
         self._drained_at: float | None = None
 
-    def check(self, now: float, *, heard: bool, is_ready: bool, streams: int) -> Action | None:
+    def check(
+        self, now: float, *, heard: bool, is_ready: bool, streams: int, last_stream: int
+    ) -> Action | None:
         """What is due now.
 
         ``heard``: something came since the last check. ``is_ready``: the handshake is complete.
-        ``streams``: how many calls are running.
+        ``streams``: how many calls are running. ``last_stream``: the number of the newest, which
+        tells of calls that began and ended between two checks.
         """
         limits = self._limits
         if heard:
             self._heard_at = now
             self._pinged_at = None
-        if streams:
+        if streams or last_stream != self._last_stream:
             self._busy_at = now
+            self._last_stream = last_stream
         if not is_ready:
             too_late = 0 < limits.handshake_seconds <= now - self._opened_at
             return Action.REFUSE if too_late else None
@@ -66,7 +72,7 @@ class Lifetime:
     def _keepalive(self, now: float) -> Action | None:
         limits = self._limits
         if self._pinged_at is not None:
-            is_gone = now - self._pinged_at >= limits.keepalive_timeout_seconds
+            is_gone = 0 < limits.keepalive_timeout_seconds <= now - self._pinged_at
             return Action.ABORT if is_gone else None
         if 0 < limits.keepalive_seconds <= now - self._heard_at:
             self._pinged_at = now

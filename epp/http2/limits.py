@@ -40,8 +40,8 @@ class StrikeBudget:
     What counts: SETTINGS, PRIORITY, DATA without data, streams reset before anything was answered,
     frames that make us reset a stream, and windows that let us send only crumbs. What does not:
     resetting a stream that was half-closed or answered, as Envoy does at the end of every stream.
-    Pings have a budget of their own, to which every DATA frame adds: clients that measure the
-    bandwidth ping once per round trip while data flows.
+    Pings have a budget of their own, as clients that measure the bandwidth ping once per round trip
+    while data flows: every DATA frame of theirs adds to it, and a ping after data of ours is free.
 
     Source: CVE-2019-9511 to -9518, CVE-2023-44487, CVE-2025-8671.
     """

@@ -60,14 +60,16 @@ class Sender:
     """Sends frames of many streams over one connection.
 
     ``write`` takes bytes for the socket; ``wake`` is called when there is something to ``flush``.
-    ``queued_bytes`` is what all streams have queued, ``crumbs`` counts frames that the windows made
-    tiny, ``is_overrun`` tells that the peer does not read.
+    ``queued_bytes`` is what all streams have queued, ``is_overrun`` tells that the peer does not read.
+    ``crumbs`` counts frames that the windows made tiny, one after the other, and that completed
+    nothing: an honest peer causes one now and then, when a window comes to its end.
     """
 
     __slots__ = (
         "_frames",
         "_pending_bytes",
         "_ready",
+        "_sent_crumb",
         "_stalled_bytes",
         "_table_update",
         "_wake",
@@ -88,6 +90,7 @@ class Sender:
         self._pending_bytes = 0
         self._ready: OrderedDict[int, Outgoing] = OrderedDict()
         self._stalled_bytes = 0
+        self._sent_crumb = False
         self._table_update = b""
         self.window = DEFAULT_WINDOW
         self.initial_window = DEFAULT_WINDOW
@@ -174,9 +177,11 @@ class Sender:
             size = min(stream.window, self.window, self.max_frame_bytes, stream.queued_bytes)
             if size <= 0:
                 continue
-            if size < _CRUMB_BYTES and size < stream.queued_bytes:
-                self.crumbs += 1
-            self._send_piece(stream, size)
+            if self._send_piece(stream, size) or size >= _CRUMB_BYTES:
+                self._sent_crumb = False
+            else:
+                self.crumbs += self._sent_crumb
+                self._sent_crumb = True
             if stream.queued_bytes and stream.window > 0:
                 ready[stream_id] = stream
             stream.sent()
@@ -204,7 +209,7 @@ class Sender:
 
     def resume(self) -> None:
         """The socket takes more again."""
-        self.is_paused = False
+        self.is_paused = self.is_overrun = False
         self._stalled_bytes = 0
         self.pump()
 
@@ -212,7 +217,8 @@ class Sender:
         """The peer set the size of our header table, which is empty: say so in the next block."""
         self._table_update = NO_TABLE
 
-    def _send_piece(self, stream: Outgoing, size: int) -> None:
+    def _send_piece(self, stream: Outgoing, size: int) -> bool:
+        """Send so many bytes of the queue; whether they complete something of what was queued."""
         stream.window -= size
         self.window -= size
         stream.queued_bytes -= size
@@ -223,14 +229,17 @@ class Sender:
         assert queue is not None, "what is ready has something queued"
         frames.append(head(DATA, 0, stream.id, size))
         self._pending_bytes += size
-        left = size
+        left, completes = size, False
         while left:
             part = queue.popleft()
             if len(part) > left:
                 view = memoryview(part)
                 queue.appendleft(view[left:])
                 part = view[:left]
+            else:
+                completes = True
             frames.append(part)
             left -= len(part)
         if self._pending_bytes > _WRITE_BYTES:
             self.flush()
+        return completes

@@ -241,6 +241,7 @@ class _Protocol(asyncio.BufferedProtocol):
             heard=connection.heard(),
             is_ready=connection.is_ready,
             streams=connection.streams,
+            last_stream=connection.last_stream,
         )
         match action:
             case Action.REFUSE:

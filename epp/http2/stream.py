@@ -48,8 +48,8 @@ class Stream:
     """One call.
 
     ``window`` and the queue are the sender's, ``receive_window`` the connection's.
-    ``is_half_closed``: the client will send no more. ``has_answered``: something was sent back.
-    ``is_over``: nothing more happens.
+    ``is_half_closed``: the client will send no more; its last message may not be told yet.
+    ``has_answered``: something was sent back. ``is_over``: nothing more happens.
     """
 
     __slots__ = (
@@ -139,7 +139,7 @@ class Stream:
             self._handler_failed(error)
             return
         if self.is_over:  # it has answered already, and that was all
-            handler.ended()
+            _tell_end(handler)
         else:
             self.handler = handler
 
@@ -149,11 +149,15 @@ class Stream:
         The usual case is one whole message, which costs one copy and one call.
         """
         handler = self.handler
-        if handler is None:
+        if handler is None or self._tail is not None:
             return
         if self._partial is None and not self._split_head and end - start >= _MESSAGE_HEAD_BYTES:
             size = read_u32(data, start + 1)[0]
-            if start + _MESSAGE_HEAD_BYTES + size == end and not data[start]:
+            if (
+                start + _MESSAGE_HEAD_BYTES + size == end
+                and not data[start]
+                and size <= self._host.limits.max_message_bytes
+            ):
                 self._tell(handler, data[start + _MESSAGE_HEAD_BYTES : end])
                 return
         self._reassemble(data, start, end)
@@ -166,14 +170,13 @@ class Stream:
         return self._content_left == 0 if ends else self._content_left >= 0
 
     def half_closed(self) -> None:
-        """The client will send no more."""
-        if self.is_half_closed:
-            return
-        self.is_half_closed = True
+        """Everything that the client sent has been told."""
         handler = self.handler
         if handler is None:
             if not self.is_over and not self._head.is_grpc:
                 self._refuse_plain_http()
+        elif self._tail is not None:
+            return  # it has finished, and waits only for the client to take its answers
         elif self._partial is not None or self._split_head:
             self.abandon(Status.INTERNAL, "the request ends within a message")
         else:
@@ -185,7 +188,9 @@ class Stream:
     def credit(self) -> None:
         """Allow the client more, if it takes our answers; half a window has come in."""
         host = self._host
-        if self.queued_bytes < host.limits.max_unsent_bytes and not self.is_half_closed:
+        if self.is_over or self.is_half_closed:
+            return
+        if self.queued_bytes < host.limits.max_unsent_bytes:
             host.sender.control(window_update(self.id, self.receive_window.refill()))
 
     def sent(self) -> None:
@@ -205,7 +210,7 @@ class Stream:
         self._drop_partial()
         self.finish(status, text)
         if handler is not None:
-            handler.ended()
+            _tell_end(handler)
 
     def reset(self, code: ErrorCode) -> None:
         """End the stream with an error of HTTP/2."""
@@ -226,7 +231,7 @@ class Stream:
             self.cancel_timer = None
         handler, self.handler = self.handler, None  # they refer to each other
         if handler is not None:
-            handler.ended()
+            _tell_end(handler)
 
     def _tell(self, handler: Handler, message: Message) -> None:
         try:
@@ -242,7 +247,7 @@ class Stream:
         while True:
             if self._partial is not None:
                 start = self._continue_message(self._partial, data, start, end)
-            if self._partial is not None or self.handler is None:
+            if self._partial is not None or self.handler is None or self._tail is not None:
                 return
             if end - start < _MESSAGE_HEAD_BYTES:
                 self._split_head = data[start:end]
@@ -301,6 +306,7 @@ class Stream:
 
     def _finish_with(self, block: bytes) -> None:
         self._tail = block
+        self._drop_partial()
         if not self.queued_bytes:
             self._end()
 
@@ -314,3 +320,11 @@ class Stream:
         if not self.is_half_closed:
             sender.control(rst_stream(self.id, ErrorCode.NO_ERROR))  # it need not go on
         self.close()
+
+
+def _tell_end(handler: Handler) -> None:
+    """What goes wrong here must not keep the connection from its other streams."""
+    try:
+        handler.ended()
+    except Exception as error:
+        logger.error("A gRPC handler failed", exc_info=error)

@@ -34,6 +34,18 @@ def test_pings_in_return_for_data_are_free() -> None:
     assert peer.goaway() == ErrorCode.ENHANCE_YOUR_CALM
 
 
+def test_pings_that_measure_our_data_are_free_and_windows_buy_none() -> None:
+    peer = Peer(Limits(max_strikes=5))
+    call = peer.open(1).call
+    for _ in range(100):
+        call.send(b"x" * 100)
+        peer.send(ping())
+    assert not peer.connection.is_dead
+    for _ in range(6):
+        peer.send(frames.window_update(0, 100), ping())
+    assert peer.goaway() == ErrorCode.ENHANCE_YOUR_CALM
+
+
 def test_settings_that_would_touch_every_stream_a_thousand_times_are_refused_first() -> None:
     peer = Peer()
     for stream_id in range(1, 201, 2):

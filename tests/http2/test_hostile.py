@@ -90,6 +90,28 @@ def test_answers_in_crumbs() -> None:
     assert flood(peer, frames.window_update(1, 1)) == ErrorCode.ENHANCE_YOUR_CALM
 
 
+@pytest.mark.parametrize("size", [30, 100, 1000, 5000, 20_000])
+@pytest.mark.parametrize("worth_telling", [1, 4096, 32_768])
+def test_an_honest_client_with_small_windows_is_never_throttled(
+    size: int, worth_telling: int
+) -> None:
+    peer = Peer(Limits(max_strikes=50))
+    call = peer.open(1).call
+    for _ in range(1_000_000 // size):
+        call.send(b"x" * size)
+    received = owed = 0
+    while peer.connection.sender.queued_bytes:
+        sizes = [len(frame.payload) for frame in peer.frames() if frame.kind == frames.DATA]
+        assert sizes
+        for size_ in sizes:  # each frame is credited by itself, or when enough came together
+            received, owed = received + size_, owed + size_
+            if owed >= worth_telling:
+                peer.send(frames.window_update(0, owed), frames.window_update(1, owed))
+                owed = 0
+        assert not peer.connection.is_dead
+    assert received > 800_000
+
+
 def test_windows_that_toggle_under_many_streams() -> None:
     peer = Peer(on_message=None)
     for stream_id in range(1, 2001, 2):

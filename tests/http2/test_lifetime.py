@@ -14,9 +14,15 @@ LIMITS = Limits(
 
 
 def check(
-    lifetime: Lifetime, now: float, *, heard: bool = False, ready: bool = True, streams: int = 0
+    lifetime: Lifetime,
+    now: float,
+    *,
+    heard: bool = False,
+    ready: bool = True,
+    streams: int = 0,
+    last: int = 0,
 ) -> Action | None:
-    return lifetime.check(now, heard=heard, is_ready=ready, streams=streams)
+    return lifetime.check(now, heard=heard, is_ready=ready, streams=streams, last_stream=last)
 
 
 def test_a_handshake_has_its_time() -> None:
@@ -50,6 +56,14 @@ def test_an_idle_connection_is_drained_and_a_busy_one_is_not() -> None:
     assert check(lifetime, 600, heard=True) is None
 
 
+def test_calls_too_short_to_be_seen_keep_a_connection_busy() -> None:
+    lifetime = Lifetime(Limits(idle_seconds=300), 0.0)
+    for now in range(0, 900, 100):
+        assert check(lifetime, now, heard=True, last=2 * now + 1) is None
+    assert check(lifetime, 1099, heard=True, last=1601) is None
+    assert check(lifetime, 1100, heard=True, last=1601) is Action.DRAIN
+
+
 def test_an_old_connection_is_drained_and_in_the_end_cut() -> None:
     lifetime = Lifetime(LIMITS, 0.0, age_factor=1.1)
     assert check(lifetime, 1099, heard=True, streams=1) is None
@@ -63,3 +77,6 @@ def test_zero_means_never() -> None:
     lifetime = Lifetime(never, 0.0)
     assert check(lifetime, 1e9, ready=False) is None
     assert check(lifetime, 1e9) is None
+    waits = Lifetime(Limits(keepalive_timeout_seconds=0), 0.0)
+    assert check(waits, 60) is Action.PING
+    assert check(waits, 1e9) is None

@@ -128,13 +128,29 @@ def test_who_never_reads_is_found_out() -> None:
     wire.sender.control(reset)
     wire.sender.control(reset)
     assert wire.sender.is_overrun
+    wire.sender.resume()  # it does read after all
+    assert not wire.sender.is_overrun
 
 
-@pytest.mark.parametrize(("window", "crumbs"), [(1, 1), (255, 1), (256, 0), (1_000, 0)])
-def test_tiny_windows_are_counted(window: int, crumbs: int) -> None:
+@pytest.mark.parametrize(
+    ("windows", "crumbs"),
+    [
+        ([6, 1, 1, 1], 2),
+        ([6, 255, 255], 1),
+        ([6, 256, 256], 0),
+        ([6, 1, 500, 1], 0),
+        ([1, 1, 1, 1, 1], 3),  # the fifth completes the message's head
+        ([700, 700], 0),
+    ],
+)
+def test_tiny_windows_in_a_row_are_counted(windows: list[int], crumbs: int) -> None:
     wire = Wire()
-    stream = FakeStream(1, window)
+    stream = FakeStream(1, 0)
     wire.sender.message(stream, b"x" * 600)
+    for window in windows:
+        stream.window += window
+        wire.sender.make_ready(stream)
+        wire.sender.pump()
     assert wire.sender.crumbs == crumbs
 
 

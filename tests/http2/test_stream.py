@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epp.http2.frames import ErrorCode, Setting, window_update
+from epp.http2.frames import HEADERS, RST_STREAM, ErrorCode, Setting, window_update
 from epp.http2.limits import Limits
 from epp.rpc import Call, Message, Status
-from tests.http2.wire import PATH, Peer, Recorder, data, message
+from tests.http2.wire import PATH, REQUEST, Peer, Recorder, data, message
 
 
 @given(st.lists(st.binary(max_size=60), max_size=6), st.lists(st.integers(0, 400), max_size=12))
@@ -47,10 +47,13 @@ def test_a_compressed_message_is_not_supported() -> None:
 
 
 @pytest.mark.parametrize("size", [100, 101])
-def test_a_message_over_the_limit_exhausts_it_before_it_is_sent(size: int) -> None:
-    peer = Peer(Limits(max_message_bytes=100))
+@pytest.mark.parametrize("sent", [5, 20, None])
+def test_a_message_over_the_limit_is_refused_before_or_after_it_came(
+    size: int, sent: int | None
+) -> None:
+    peer = Peer(Limits(max_message_bytes=100), on_message=None)
     peer.open(1)
-    peer.send(data(1, message(b"x" * size)[:20]))
+    peer.send(data(1, message(b"x" * size)[:sent]))
     assert peer.answers().status == (None if size == 100 else Status.RESOURCE_EXHAUSTED)
 
 
@@ -86,6 +89,37 @@ def test_an_early_end_tells_the_client_not_to_go_on() -> None:
     assert peer.frames() == []
 
 
+def answer_once(call: Call, data: Message) -> None:
+    call.send(data)
+    call.finish()
+
+
+def test_a_client_that_has_sent_everything_need_not_be_stopped() -> None:
+    peer = Peer(on_message=answer_once)
+    peer.send(peer.headers(1), data(1, message(b"x"), end=True))
+    answer = peer.answers()
+    assert (answer.status, answer.is_ended, answer.reset) == (Status.OK, True, None)
+    unknown = [(":path", "/unknown") if field[0] == ":path" else field for field in REQUEST]
+    peer.send(peer.headers(3, unknown, end=True))
+    answer = peer.answers(3)
+    assert (answer.status, answer.reset) == (Status.UNIMPLEMENTED, None)
+    peer.send(data(1, b"more"))  # both sides had ended in order
+    assert peer.goaway() == ErrorCode.STREAM_CLOSED
+
+
+def test_nothing_follows_the_reset_of_a_stream() -> None:
+    def answer_the_last(call: Call, data: Message) -> None:
+        if data[:1] == b"z":
+            call.finish()
+
+    peer = Peer(Limits(stream_window_bytes=70_000), on_message=answer_the_last)
+    peer.open(1)
+    peer.send(*[data(1, message(text * 12_000)) for text in (b"x", b"y")])
+    peer.frames()
+    peer.send(data(1, message(b"z" * 12_000)))  # the window is half used now
+    assert [frame.kind for frame in peer.frames()] == [HEADERS, RST_STREAM]
+
+
 def test_a_deadline_ends_the_call() -> None:
     peer = Peer()
     peer.open(1, more=[("grpc-timeout", "250m")])
@@ -117,6 +151,30 @@ class BrokenHandler(Recorder):
         super().half_closed()
         if self.where == "half_closed":
             raise KeyError("oops")
+
+    def ended(self) -> None:
+        super().ended()
+        if self.where == "ended":
+            raise KeyError("oops")
+
+
+def test_a_handler_that_breaks_at_its_end_keeps_no_other_from_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made: list[BrokenHandler] = []
+
+    def service(call: Call) -> BrokenHandler:
+        made.append(BrokenHandler(call))
+        made[-1].where = "ended"
+        return made[-1]
+
+    peer = Peer(services={PATH: service})
+    peer.send(*[peer.headers(stream_id) for stream_id in (1, 3, 5)])
+    made[0].call.finish()
+    peer.connection.lost()
+    assert [handler.events for handler in made] == [["ended"]] * 3
+    assert caplog.text.count("A gRPC handler failed") == 3
+    assert peer.connection.streams == 0
 
 
 @pytest.mark.parametrize("where", ["open", "message", "half_closed"])
@@ -158,6 +216,22 @@ def test_a_message_in_parts_is_one_message() -> None:
     handler = peer.open(1)
     handler.call.send_parts([b"head ", memoryview(b"and body")])
     assert peer.answers().messages == [b"head and body"]
+
+
+@given(st.lists(st.integers(1, 40), max_size=10))
+def test_who_has_finished_is_told_only_of_the_end(cuts: list[int]) -> None:
+    peer = Peer(settings=[(Setting.INITIAL_WINDOW_SIZE, 0)], on_message=answer_once)
+    handler = peer.open(1)
+    whole = message(b"one") + message(b"two") + message(b"three")
+    for start, end in pairwise([0, *sorted(cuts), len(whole)]):
+        peer.send(data(1, whole[start:end]))
+    assert peer.connection.partial_bytes == 0
+    peer.send(data(1, b"", end=True))
+    assert handler.events == ["message"]
+    peer.send(window_update(1, 100))
+    answer = peer.answers()
+    assert (answer.messages, answer.status) == ([b"one"], Status.OK)
+    assert handler.events == ["message", "ended"]
 
 
 def test_an_end_waits_for_what_the_client_does_not_take_yet() -> None:
