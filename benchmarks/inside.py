@@ -24,7 +24,7 @@ from epp.exchange import Exchange
 from epp.extproc import codec
 from epp.extproc.events import Decide, End
 from epp.extproc.pb import ext_proc_pb2 as pb
-from epp.extproc.relay import relay
+from epp.extproc.relay import Relay
 from epp.extproc.stepping import start
 from epp.extproc.stream import Stream
 from epp.plugins.parsers.openai import OpenAIParser
@@ -65,13 +65,14 @@ class Inside:
             random=random,
         )
 
-    def stream(self) -> Stream:
-        """A new stream with its exchange."""
-        return Stream(Exchange(clock=self._clock, probe=self._probe, datastore=self._store))
+    def stream(self) -> tuple[Stream, Relay]:
+        """A new stream with its exchange, and its short way."""
+        stream = Stream(Exchange(clock=self._clock, probe=self._probe, datastore=self._store))
+        return stream, Relay(stream)
 
-    def feed(self, stream: Stream, message: bytes) -> None:
+    def feed(self, stream: Stream, relay: Relay, message: bytes) -> None:
         """Decode, decide where that is due, and encode every answer."""
-        if relay(stream, message) is not None:
+        if relay.answer(message) is not None:
             return
         for output in stream.receive(codec.decode(message)):
             if isinstance(output, Decide):
@@ -85,9 +86,9 @@ class Inside:
 
     def request(self, messages: list[bytes]) -> None:
         """One request from its headers to the end of its answer."""
-        stream = self.stream()
+        stream, relay = self.stream()
         for message in messages:
-            self.feed(stream, message)
+            self.feed(stream, relay, message)
         stream.closed()
 
 
@@ -118,7 +119,17 @@ def messages(body: bytes) -> list[bytes]:
         pb.ProcessingRequest(response_body=pb.HttpBody(body=ANSWER)),
         pb.ProcessingRequest(response_body=pb.HttpBody(end_of_stream=True)),
     ]
-    return [part.SerializeToString() for part in parts]
+    return [as_sent(part) for part in parts]
+
+
+def as_sent(message: pb.ProcessingRequest) -> bytes:
+    """The message with the metadata that a proxy adds: from the answer on, who serves."""
+    message.metadata_context.SetInParent()
+    if (message.WhichOneof("request") or "").startswith("response"):
+        fields = message.metadata_context.filter_metadata["envoy.lb"].fields
+        fields["x-gateway-destination-endpoint"].string_value = "10.0.0.1:3"
+        fields["x-gateway-destination-endpoint-served"].string_value = "10.0.0.1:3"
+    return message.SerializeToString()
 
 
 def microseconds(work: Callable[[], None], count: int) -> float:
@@ -156,14 +167,16 @@ def request_cost(inside: Inside, body: Callable[[str], bytes], size: int) -> flo
 
 def chunk_cost(inside: Inside) -> float:
     """Microseconds of a chunk in the middle of a streamed answer."""
-    stream = inside.stream()
+    stream, relay = inside.stream()
     for message in messages(completion("word"))[:3]:
-        inside.feed(stream, message)
+        inside.feed(stream, relay, message)
     kind = pb.HeaderValue(key="content-type", raw_value=b"text/event-stream")
     started = pb.HttpHeaders(headers=pb.HeaderMap(headers=[kind]))
-    inside.feed(stream, pb.ProcessingRequest(response_headers=started).SerializeToString())
-    chunk = pb.ProcessingRequest(response_body=pb.HttpBody(body=CHUNK)).SerializeToString()
-    return microseconds(lambda: inside.feed(stream, chunk), 20_000)
+    first = pb.ProcessingRequest(response_headers=started)
+    chunk = pb.ProcessingRequest(response_body=pb.HttpBody(body=CHUNK))
+    inside.feed(stream, relay, as_sent(first))
+    data = as_sent(chunk)
+    return microseconds(lambda: inside.feed(stream, relay, data), 20_000)
 
 
 if __name__ == "__main__":
