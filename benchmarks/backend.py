@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
+import ipaddress
 import re
 from collections.abc import Sequence
 from typing import cast
@@ -36,10 +37,10 @@ _DELTA = {"index": 0, "text": " token", "finish_reason": None}
 COMPLETION = _answer_json([_CHOICE], _USAGE)
 EVENT = b"data: %s\n\n" % _answer_json([_DELTA], None)
 LAST_EVENTS = b"data: %s\n\ndata: [DONE]\n\n" % _answer_json([], _USAGE)
-STREAM_BYTES = CHUNKS * len(EVENT) + len(LAST_EVENTS)
+STREAM = EVENT * CHUNKS + LAST_EVENTS
 STREAM_EVENTS = CHUNKS + 2
 
-_STREAM = re.compile(rb'"stream"\s*:\s*true')
+_ASKS_FOR_STREAM = re.compile(rb'"stream"\s*:\s*true')
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
 
@@ -150,7 +151,7 @@ class Connection(asyncio.Protocol):
             self.write(_NOT_FOUND)
         elif not (body.startswith(b"{") and body.endswith(b"}")):
             self.write(_BAD_BODY)
-        elif _STREAM.search(body):
+        elif _ASKS_FOR_STREAM.search(body):
             self.write(_STREAM_HEAD)
             self._steps.add(self)
         else:
@@ -170,15 +171,27 @@ def _dechunk(data: bytes) -> bytes | None:
     return None
 
 
-async def serve(first_port: int, count: int) -> None:
-    """Serve ``count`` endpoints on neighbouring ports of 127.0.0.1 until cancelled."""
+def places(first_port: int, count: int, *, one_port: bool) -> list[tuple[str, int]]:
+    """Addresses and ports: neighbouring ports of 127.0.0.1, or one port of 127.0.1.1 and on.
+
+    The latter is what the pods of a cluster look like; it needs Linux, where all of 127.0.0.0/8 is
+    the machine itself.
+    """
+    if one_port:
+        first = ipaddress.IPv4Address("127.0.1.1")
+        return [(str(first + index), first_port) for index in range(count)]
+    return [("127.0.0.1", first_port + index) for index in range(count)]
+
+
+async def serve(addresses: Sequence[tuple[str, int]]) -> None:
+    """Serve an endpoint at each of these until cancelled."""
     loop = asyncio.get_running_loop()
-    pages = [MetricsPage(seed) for seed in range(count)]
-    for index in range(count):
+    pages = [MetricsPage(seed) for seed in range(len(addresses))]
+    for index, (address, port) in enumerate(addresses):
         await loop.create_server(
             functools.partial(Connection, pages, index, Steps(loop)),
-            "127.0.0.1",
-            first_port + index,
+            address,
+            port,
             backlog=1024,
         )
     await asyncio.Event().wait()
@@ -189,8 +202,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.backend", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="the first port")
     parser.add_argument("--endpoints", type=int, default=10)
-    arguments = parser.parse_args()
-    uvloop.run(serve(arguments.port, arguments.endpoints))
+    parser.add_argument("--one-port", action="store_true", help="many addresses, not many ports")
+    options = parser.parse_args()
+    uvloop.run(serve(places(options.port, options.endpoints, one_port=options.one_port)))
 
 
 if __name__ == "__main__":

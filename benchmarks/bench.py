@@ -1,241 +1,134 @@
-"""Runs the cases: the picker, a real Envoy, the fake model server and the load generator."""
+"""Runs the cases, round after round, with one picker or with two in turn."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
 from benchmarks import cases
-from benchmarks.cases import Case, Unit
-from benchmarks.load import Plan, Result
-from benchmarks.measure import CpuSpan, CpuUse, Machine, memory
-from lab import http
-from lab.endpoints import LabEndpoint, consecutive
-from lab.envoy import Envoy, run_envoy
-from lab.picker import Picker, run_picker
-from lab.ports import free_range
-from lab.process import Process, running
-
-TRAFFIC_ENDPOINTS = 10
-SCRAPED_ENDPOINTS = 100
-_SETTLE_SECONDS = 1.5
+from benchmarks.bed import Bed, Gateway
+from benchmarks.cases import SCRAPED_ENDPOINTS, TRAFFIC_ENDPOINTS, Case
+from benchmarks.contenders import Contender
+from benchmarks.figures import Row, Sample
+from benchmarks.measure import memory
 
 
-class Latency(msgspec.Struct, frozen=True):
-    """Milliseconds from the client's side."""
+class Effort(msgspec.Struct, frozen=True):
+    """How long to look: shares of the cases' time, and seconds of idling."""
 
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
+    rounds: int
+    share: float
+    idle_seconds: float
 
-
-class Figure(msgspec.Struct, frozen=True):
-    """One row: the picker's cost, the reference, and what surrounds it."""
-
-    name: str
-    unit: Unit
-    value: float
-    reference: float
-    latency: Latency | None = None
-    requests: int = 0
-    requests_per_second: float = 0.0
-    # What the picker used in all, idle part included, while the load ran.
-    cores: float = 0.0
-    envoy_value: float | None = None
-    # Messages Envoy sent to the picker, per request or per chunk.
-    messages: float | None = None
-    # Pages the picker read while idle; fewer than expected means it did not get its share of CPU.
-    scrapes_per_second: float | None = None
-    bad_answers: int = 0
-    problems: dict[str, int] = {}
-    note: str = ""
-
-    @property
-    def ratio(self) -> float:
-        """1.0 is the reference; less is cheaper."""
-        return self.value / self.reference
-
-
-class Report(msgspec.Struct, frozen=True):
-    """Everything that is written as JSON."""
-
-    machine: Machine
-    quick: bool
-    figures: list[Figure]
+    @classmethod
+    def of(cls, *, quick: bool, rounds: int | None = None) -> Effort:
+        """Quick is one round of half the time; of full rounds there are three."""
+        if quick:
+            return cls(rounds or 1, share=0.5, idle_seconds=4)
+        return cls(rounds or 3, share=1.0, idle_seconds=6)
 
 
 class Bench:
-    """One run; ``tell`` receives each figure as it comes."""
+    """One run: ``contenders`` are ours and perhaps another.
+
+    Both serve at the same time, but whoever is not measured is paused. ``tell`` receives each
+    sample with the names of its row and picker as it comes.
+    """
 
     def __init__(
         self,
-        directory: Path,
-        *,
-        quick: bool,
-        flags: Sequence[str],
-        tell: Callable[[Figure], None],
+        bed: Bed,
+        contenders: Sequence[Contender],
+        effort: Effort,
+        tell: Callable[[str, str, Sample], None],
     ) -> None:
-        self._directory = directory
-        self._quick = quick
-        self._flags = flags
+        self._bed = bed
+        self._contenders = contenders
+        self._effort = effort
         self._tell = tell
-        self._figures: list[Figure] = []
-        self._loads = 0
-        self._backend_port = 0
+        self._rows = {
+            name: Row(name, reference, [], []) for name, reference in cases.REFERENCES.items()
+        }
 
-    def run(self) -> Report:
-        """All cases, one after the other.
+    def run(self) -> list[Row]:
+        """All cases in all rounds; who is first alternates.
 
         Raises:
             ProcessError: a process did not start, or died.
         """
-        machine = Machine.here()
-        with self._backend() as endpoints:
-            self._backend_port = endpoints[0].port
-            self._traffic(endpoints[:TRAFFIC_ENDPOINTS])
-            self._verbose_traffic(endpoints[:TRAFFIC_ENDPOINTS])
-            with run_picker(self._directory, endpoints, flags=self._flags) as picker:
-                self._idle(picker, len(endpoints))
-        return Report(machine, self._quick, self._figures)
+        for number in range(self._effort.rounds):
+            turn = self._contenders if number % 2 == 0 else self._contenders[::-1]
+            self._traffic(turn)
+            self._verbose([contender for contender in turn if contender.tells_verbosity])
+            self._scraping(turn)
+        return list(self._rows.values())
 
-    @contextlib.contextmanager
-    def _backend(self) -> Iterator[list[LabEndpoint]]:
-        ports = free_range(SCRAPED_ENDPOINTS)
-        command = [sys.executable, "-m", "benchmarks.backend", "--port", str(ports[0])]
-        command += ["--endpoints", str(len(ports))]
-        with running(
-            "backend",
-            command,
-            log=self._directory / "backend.log",
-            ready=lambda: http.answers(ports[-1], "/health"),
-        ):
-            yield consecutive(ports[0], len(ports))
-
-    def _traffic(self, endpoints: Sequence[LabEndpoint]) -> None:
-        with self._gateway(endpoints, self._flags) as (picker, envoy):
-            start = memory(picker.process.pid)
-            self._add(
-                Figure(
-                    "memory at start", Unit.MIB, start.now_mib, reference=cases.START_MIB_REFERENCE
-                )
-            )
-            idle_cores = self._idle(picker, len(endpoints))
+    def _traffic(self, contenders: Sequence[Contender]) -> None:
+        with self._gateways(contenders) as gateways:
+            for gateway in self._turns(gateways):
+                self._idle(gateway, TRAFFIC_ENDPOINTS)
             for case in cases.CASES:
-                self._measure(case, picker, envoy, idle_cores, self._share(0.25))
-            # Never shortened: the memory after them is a figure, too.
-            sent = sum(
-                self._measure(case, picker, envoy, idle_cores, share=1.0)
-                for case in cases.LONG_CASES
-            )
-            end = memory(picker.process.pid)
-            note = f"after {sent} long prompts"
-            if end.peak_mib is not None:
-                note += f", peak {end.peak_mib:.0f}"
-            self._add(
-                Figure(
-                    "memory at end",
-                    Unit.MIB,
-                    end.now_mib,
-                    reference=cases.END_MIB_REFERENCE,
-                    note=note,
-                )
-            )
+                for gateway in self._turns(gateways):
+                    self._measure(gateway, case, self._effort.share)
+            for case in cases.LONG_CASES:
+                for gateway in self._turns(gateways):
+                    # Never shortened: the memory after them is a figure, too.
+                    self._measure(gateway, case, share=1.0)
+            for gateway in gateways:
+                used = memory(gateway.picker.pid).now_mib
+                self._add(cases.MEMORY_END, gateway, Sample(value=used))
 
-    def _verbose_traffic(self, endpoints: Sequence[LabEndpoint]) -> None:
-        with self._gateway(endpoints, [*self._flags, "--v=4"]) as (picker, envoy):
-            idle, _ = self._idle_use(picker, seconds=3 if self._quick else 8)
-            self._measure(cases.SMALL_VERBOSE, picker, envoy, idle.cores, self._share(0.2))
+    def _verbose(self, contenders: Sequence[Contender]) -> None:
+        case = cases.SMALL_VERBOSE
+        with self._gateways(contenders, verbosity=case.verbosity) as gateways:
+            for gateway in self._turns(gateways):
+                self._bed.idle(gateway, seconds=self._effort.idle_seconds / 2)
+                self._measure(gateway, case, self._effort.share)
+
+    def _scraping(self, contenders: Sequence[Contender]) -> None:
+        for contender in contenders:
+            with self._bed.gateway(contender, endpoints=SCRAPED_ENDPOINTS) as gateway:
+                self._idle(gateway, SCRAPED_ENDPOINTS)
 
     @contextlib.contextmanager
-    def _gateway(
-        self, endpoints: Sequence[LabEndpoint], flags: Sequence[str]
-    ) -> Iterator[tuple[Picker, Envoy]]:
-        with (
-            run_picker(self._directory, endpoints, flags=flags) as picker,
-            run_envoy(self._directory, picker_port=picker.port, endpoints=endpoints) as envoy,
-        ):
-            yield picker, envoy
+    def _gateways(
+        self, contenders: Iterable[Contender], verbosity: int = 1
+    ) -> Iterator[list[Gateway]]:
+        """Started one after the other, each while the others are paused."""
+        with contextlib.ExitStack() as stack:
+            gateways: list[Gateway] = []
+            for contender in contenders:
+                for earlier in gateways:
+                    earlier.picker.pause()
+                gateway = stack.enter_context(
+                    self._bed.gateway(contender, endpoints=TRAFFIC_ENDPOINTS, verbosity=verbosity)
+                )
+                gateways.append(gateway)
+                if verbosity == 1:
+                    self._add(cases.START, gateway, Sample(value=gateway.start_seconds))
+                    used = memory(gateway.picker.pid).now_mib
+                    self._add(cases.MEMORY_START, gateway, Sample(value=used))
+            yield gateways
 
-    def _idle(self, picker: Picker, endpoints: int) -> float:
-        use, scrapes = self._idle_use(picker, seconds=4 if self._quick else 12)
-        rate = scrapes / use.wall_seconds
-        figure = Figure(
-            f"idle, {endpoints} endpoints",
-            Unit.CORES,
-            use.cores,
-            cases.IDLE_REFERENCES[endpoints],
-            scrapes_per_second=rate,
-            note=f"{rate:.0f} pages read per second",
-        )
-        self._add(figure)
-        return use.cores
+    def _turns(self, gateways: Iterable[Gateway]) -> Iterator[Gateway]:
+        for gateway in gateways:
+            self._bed.only(gateway)
+            yield gateway
 
-    def _idle_use(self, picker: Picker, *, seconds: float) -> tuple[CpuUse, int]:
-        time.sleep(_SETTLE_SECONDS)
-        reads, span = self._reads(), CpuSpan(picker.process.pid)
-        time.sleep(seconds)
-        return span.read(), self._reads() - reads
+    def _idle(self, gateway: Gateway, endpoints: int) -> None:
+        found = self._bed.idle(gateway, seconds=self._effort.idle_seconds)
+        self._add(cases.idle(endpoints), gateway, found)
 
-    def _reads(self) -> int:
-        return int(http.get(self._backend_port, "/reads")[1])
+    def _measure(self, gateway: Gateway, case: Case, share: float) -> None:
+        found = self._bed.measure(gateway, case, share=share)
+        self._add(case.name, gateway, found)
+        if case is cases.STEADY and found.latency:
+            self._add(cases.P99, gateway, Sample(value=found.latency.p99_ms))
 
-    def _measure(
-        self, case: Case, picker: Picker, envoy: Envoy, idle_cores: float, share: float
-    ) -> int:
-        """Warm up, send the case, add its figure; returns how many requests were sent."""
-        long = case.prompt_characters >= cases.LONG_PROMPT_CHARACTERS
-        if not long:
-            self._load(case.plan(envoy.port, share=0.04 * share, seed=99))
-        messages = envoy.stat("stream_msgs_sent")
-        picker_span, envoy_span = CpuSpan(picker.process.pid), CpuSpan(envoy.process.pid)
-        result = self._load(case.plan(envoy.port, share=share))
-        use, envoy_use = picker_span.read(), envoy_span.read()
-        messages = envoy.stat("stream_msgs_sent") - messages
-        self._add(_figure(case, result, use, envoy_use, idle_cores, messages))
-        return result.sent
-
-    def _load(self, plan: Plan) -> Result:
-        self._loads += 1
-        plan_file = self._directory / f"load-{self._loads}.plan.json"
-        result_file = self._directory / f"load-{self._loads}.result.json"
-        plan_file.write_bytes(msgspec.json.encode(plan))
-        command = [sys.executable, "-m", "benchmarks.load", str(plan_file), str(result_file)]
-        log = self._directory / f"load-{self._loads}.log"
-        with Process("load generator", command, log=log) as process:
-            # The plan's time, the last answers', and that of starting.
-            process.wait(plan.seconds + plan.answer_timeout_seconds + 10)
-            return msgspec.json.decode(result_file.read_bytes(), type=Result)
-
-    def _share(self, quick: float) -> float:
-        return quick if self._quick else 1.0
-
-    def _add(self, figure: Figure) -> None:
-        self._figures.append(figure)
-        self._tell(figure)
-
-
-def _figure(
-    case: Case, result: Result, use: CpuUse, envoy_use: CpuUse, idle_cores: float, messages: int
-) -> Figure:
-    count, scale = max(result.good, 1), 1e3
-    if case.unit is Unit.US_PER_CHUNK:
-        count, scale = max(result.chunks, 1), 1e6
-    return Figure(
-        case.name,
-        case.unit,
-        use.net(idle_cores) / count * scale,
-        case.reference,
-        latency=Latency(*(result.percentile(ratio) for ratio in (0.5, 0.95, 0.99))),
-        requests=result.sent,
-        requests_per_second=result.good / result.seconds,
-        cores=use.cores,
-        envoy_value=envoy_use.cpu_seconds / count * scale,
-        messages=messages / count,
-        bad_answers=result.bad,
-        problems=result.problems,
-    )
+    def _add(self, name: str, gateway: Gateway, found: Sample) -> None:
+        row = self._rows[name]
+        is_ours = gateway.contender is self._contenders[0]
+        (row.ours if is_ours else row.other).append(found)
+        self._tell(name, gateway.contender.name, found)

@@ -1,23 +1,27 @@
-"""What a request costs inside the picker, without a transport: ``python -m benchmarks.inside``.
+"""What the picker's own code costs, without a transport: ``python -m benchmarks.inside``.
 
 CPU time of decoding the proxy's messages, deciding among ten endpoints with the default
-configuration, and encoding the answers, with and without a log line. What ``python -m benchmarks``
-shows beyond that is the transport, TLS and the kernel.
+configuration, and encoding the answers; of reading a metrics page; of one scheduling cycle. What
+``python -m benchmarks`` shows beyond that is gRPC, TLS and the kernel.
 """
 
 from __future__ import annotations
 
-import os
+import itertools
 import time
 from collections.abc import Callable
 from random import Random
+from typing import NamedTuple
 
 import epp.plugins
+from benchmarks.calibration import Calibration, bulk, interpreter
+from benchmarks.page import MetricsPage
 from epp.config.load import DEFAULT_CONFIG, load_config
 from epp.core.clock import Clock
 from epp.core.decision import Decision
 from epp.core.endpoint import Endpoint, EndpointMetrics
 from epp.core.plugin import Handle
+from epp.core.request import InferenceRequest, RequestBody
 from epp.datastore.store import Datastore
 from epp.director import Director
 from epp.exchange import Exchange
@@ -29,10 +33,9 @@ from epp.extproc.stepping import start
 from epp.extproc.stream import Stream
 from epp.plugins.parsers.openai import OpenAIParser
 from epp.saturation import SaturationDetector
-from epp.telemetry import logs
+from epp.scrape.extract import Extractor, ScrapeSettings
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
-from epp.telemetry.requestlog import RequestLog
 from epp.telemetry.tee import Probes
 
 CHUNK = b'data: {"id":"x","choices":[{"index":0,"text":" word"}],"usage":null}\n\n'
@@ -42,23 +45,26 @@ ANSWER = b'{"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}'
 class Inside:
     """The parts of a picker between the wire and the wire."""
 
-    def __init__(self) -> None:
+    def __init__(self, endpoints: int = 10) -> None:
         epp.plugins.load()
         self._clock = Clock()
-        self._store = Datastore(self._clock)
-        self._probe = Probes(MetricsProbe(self._store), DecisionLog(self._clock), RequestLog())
+        self.store = Datastore(self._clock)
+        self._probe = Probes(MetricsProbe(self.store), DecisionLog(self._clock))
         random = Random(1)
         handle = Handle(random=random, clock=self._clock, probe=self._probe)
         config = load_config(DEFAULT_CONFIG, "default", handle)
-        for i in range(10):
+        self.scheduler = config.scheduler
+        for i in range(endpoints):
             name = f"e{i}"
-            self._store.put_endpoint(Endpoint(f"default/{name}", name, "default", "10.0.0.1", i))
-            metrics = EndpointMetrics(waiting_queue_size=i, kv_cache_ratio=i / 10, updated_at=0.0)
-            self._store.scrape_succeeded(f"default/{name}", metrics)
+            self.store.put_endpoint(Endpoint(f"default/{name}", name, "default", "10.0.0.1", i))
+            metrics = EndpointMetrics(
+                waiting_queue_size=i % 10, kv_cache_ratio=i % 10 / 10, updated_at=0.0
+            )
+            self.store.scrape_succeeded(f"default/{name}", metrics)
         self._director = Director(
             parser=OpenAIParser(),
             scheduler=config.scheduler,
-            datastore=self._store,
+            datastore=self.store,
             pre_request=config.pre_request,
             saturation=SaturationDetector(config.saturation, self._clock),
             probe=self._probe,
@@ -67,7 +73,7 @@ class Inside:
 
     def stream(self) -> tuple[Stream, Relay]:
         """A new stream with its exchange, and its short way."""
-        stream = Stream(Exchange(clock=self._clock, probe=self._probe, datastore=self._store))
+        stream = Stream(Exchange(clock=self._clock, probe=self._probe, datastore=self.store))
         return stream, Relay(stream)
 
     def feed(self, stream: Stream, relay: Relay, message: bytes) -> None:
@@ -103,7 +109,7 @@ def chat(prompt: str) -> bytes:
 
 
 def messages(body: bytes) -> list[bytes]:
-    """What Envoy sends for a request and its answer."""
+    """What Envoy sends for a request with this body, and for its answer."""
     names = (
         ":authority :path :method :scheme user-agent accept content-type x-forwarded-for x-a x-b"
     )
@@ -123,7 +129,7 @@ def messages(body: bytes) -> list[bytes]:
 
 
 def as_sent(message: pb.ProcessingRequest) -> bytes:
-    """The message with the metadata that a proxy adds: from the answer on, who serves."""
+    """The message with the metadata that Envoy adds: from the answer on, who serves."""
     message.metadata_context.SetInParent()
     if (message.WhichOneof("request") or "").startswith("response"):
         fields = message.metadata_context.filter_metadata["envoy.lb"].fields
@@ -132,51 +138,93 @@ def as_sent(message: pb.ProcessingRequest) -> bytes:
     return message.SerializeToString()
 
 
-def microseconds(work: Callable[[], None], count: int) -> float:
-    """CPU time per call, the best of three rounds."""
-    best = float("inf")
+class Work(NamedTuple):
+    """A piece of the picker's work, to be called any number of times.
+
+    ``calibration`` is the work of the same kind that its cost is compared with.
+    """
+
+    name: str
+    run: Callable[[], None]
+    calibration: Calibration = interpreter
+
+
+def works() -> list[Work]:
+    """Everything that is timed without a transport; ``python -m benchmarks.check`` watches it."""
+    inside = Inside()
+    prompts = ["word " * (size // 5) for size in (50, 8_000, 400_000)]
+    small, medium, long = (messages(completion(prompt)) for prompt in prompts)
+    long_chat = messages(chat(prompts[-1]))
+    return [
+        Work("small request", lambda: inside.request(small)),
+        Work("8 kB prompt", lambda: inside.request(medium)),
+        Work("400 kB prompt", lambda: inside.request(long), bulk),
+        Work("400 kB chat", lambda: inside.request(long_chat), bulk),
+        Work("streamed chunk", _chunk(inside)),
+        Work("metrics page", _page()),
+        Work("scheduling cycle, 100 endpoints", _cycle(Inside(endpoints=100))),
+    ]
+
+
+def _chunk(inside: Inside) -> Callable[[], None]:
+    stream, relay = inside.stream()
+    for message in messages(completion("word"))[:3]:  # so that its tokens are counted
+        inside.feed(stream, relay, message)
+    kind = pb.HeaderValue(key="content-type", raw_value=b"text/event-stream")
+    started = pb.HttpHeaders(headers=pb.HeaderMap(headers=[kind]))
+    inside.feed(stream, relay, as_sent(pb.ProcessingRequest(response_headers=started)))
+    chunk = as_sent(pb.ProcessingRequest(response_body=pb.HttpBody(body=CHUNK)))
+    return lambda: inside.feed(stream, relay, chunk)
+
+
+def _page() -> Callable[[], None]:
+    """Pages of one endpoint in turn, as no two are alike."""
+    page, extractor = MetricsPage(seed=1), Extractor(ScrapeSettings())
+    pages = itertools.cycle([page.read() for _ in range(50)])
+    before = EndpointMetrics()
+
+    def run() -> None:
+        assert extractor.extract(next(pages), before, 0.0) is not None
+
+    return run
+
+
+def _cycle(inside: Inside) -> Callable[[], None]:
+    body = RequestBody(model="m", prompt="hello")
+    endpoints = inside.store.candidates()
+    numbers = itertools.count()
+
+    def run() -> None:
+        request = InferenceRequest(
+            request_id=str(next(numbers)),
+            headers={},
+            body=body,
+            incoming_model="m",
+            target_model="m",
+        )
+        inside.scheduler.schedule(request, endpoints)
+
+    return run
+
+
+def microseconds(run: Callable[[], None], *, seconds: float) -> float:
+    """CPU time per call, the best of three rounds of so many seconds."""
+    count, best = 1, float("inf")
     for _ in range(3):
-        started = time.process_time()
-        for _ in range(count):
-            work()
-        best = min(best, (time.process_time() - started) / count)
+        calls, started = 0, time.process_time()
+        while (spent := time.process_time() - started) < seconds:
+            for _ in range(count):
+                run()
+            calls += count
+            count = min(count * 2, 1000)
+        best = min(best, spent / calls)
     return best * 1e6
 
 
 def main() -> None:
-    """Print a line per case."""
-    inside = Inside()
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        for verbosity in (1, 4):
-            logs.setup(verbosity=verbosity, stream=nowhere)
-            print(
-                f"small request with --v {verbosity}: {request_cost(inside, completion, 50):.0f} us"
-            )
-    logs.setup(verbosity=1)
-    for size in (8_000, 400_000):
-        print(f"prompt of {size:,} bytes: {request_cost(inside, completion, size):.0f} us")
-        print(f"chat of {size:,} bytes: {request_cost(inside, chat, size):.0f} us")
-    print(f"streamed chunk: {chunk_cost(inside):.2f} us")
-
-
-def request_cost(inside: Inside, body: Callable[[str], bytes], size: int) -> float:
-    """Microseconds of a request with a prompt of so many bytes."""
-    parts = messages(body("word " * (size // 5)))
-    return microseconds(lambda: inside.request(parts), 200 if size > 100_000 else 2000)
-
-
-def chunk_cost(inside: Inside) -> float:
-    """Microseconds of a chunk in the middle of a streamed answer."""
-    stream, relay = inside.stream()
-    for message in messages(completion("word"))[:3]:
-        inside.feed(stream, relay, message)
-    kind = pb.HeaderValue(key="content-type", raw_value=b"text/event-stream")
-    started = pb.HttpHeaders(headers=pb.HeaderMap(headers=[kind]))
-    first = pb.ProcessingRequest(response_headers=started)
-    chunk = pb.ProcessingRequest(response_body=pb.HttpBody(body=CHUNK))
-    inside.feed(stream, relay, as_sent(first))
-    data = as_sent(chunk)
-    return microseconds(lambda: inside.feed(stream, relay, data), 20_000)
+    """Print a line per piece."""
+    for work in works():
+        print(f"{work.name}: {microseconds(work.run, seconds=0.3):.1f} us")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Closed loop: so many clients, each sends its next request when it has its answer. Open loop:
 requests start at fixed times whatever the answers do, and latency counts from the time a request
-was due. Every answer is checked; the run ends after so many requests or seconds.
+was due. Of every answer status, length and content are checked; the run ends after so many
+requests or seconds.
 """
 
 from __future__ import annotations
@@ -11,19 +12,16 @@ import asyncio
 import collections
 import sys
 import time
+import zlib
 from pathlib import Path
-from typing import cast
 
 import msgspec
 import uvloop
 
-from benchmarks.backend import COMPLETION, STREAM_BYTES, STREAM_EVENTS
+from benchmarks.backend import COMPLETION, STREAM, STREAM_EVENTS
+from benchmarks.client import Answer, BadAnswerError, Client
 from benchmarks.prompts import PromptKind, Prompts
 
-_REQUEST = (
-    b"POST /v1/completions HTTP/1.1\r\nhost: benchmark.test\r\nuser-agent: epp-benchmarks\r\n"
-    b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
-)
 _MAX_CONNECTIONS = 256
 
 
@@ -48,6 +46,8 @@ class Result(msgspec.Struct):
     sent: int = 0
     good: int = 0
     seconds: float = 0.0
+    # The generator's own CPU time; near one core it, not the picker, sets the pace.
+    cpu_seconds: float = 0.0
     chunks: int = 0
     statuses: dict[str, int] = {}
     problems: dict[str, int] = {}
@@ -65,121 +65,6 @@ class Result(msgspec.Struct):
         return ordered[min(len(ordered) - 1, int(ratio * len(ordered)))]
 
 
-class Answer(msgspec.Struct):
-    """One answer as it arrives."""
-
-    status: int = 0
-    body_bytes: int = 0
-    newlines: int = 0
-
-
-class BadAnswerError(Exception):
-    """The answer is no HTTP/1.1 as we know it, or it broke off."""
-
-
-class Client(asyncio.Protocol):
-    """One keep-alive connection with one request at a time; reads length and chunked bodies."""
-
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-        self._buffer = b""
-        self._in_head = True
-        # Bytes of the current chunk or body that are still to come; None: a chunk's size is next.
-        self._left: int | None = 0
-        self._chunked = False
-        self._answer = Answer()
-        self._done: asyncio.Future[Answer] | None = None
-
-    @property
-    def usable(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports do not inherit from asyncio's.
-        self._transport = cast(asyncio.Transport, transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._fail("connection closed")
-
-    def send(self, body: bytes) -> asyncio.Future[Answer]:
-        """Send a request; the future has its answer, or ``BadAnswerError``."""
-        assert self._transport is not None
-        self._buffer = b""
-        self._in_head = True
-        self._answer = Answer()
-        self._done = asyncio.get_running_loop().create_future()
-        self._transport.writelines([_REQUEST % len(body), body])
-        return self._done
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        data = self._buffer + data if self._buffer else data
-        self._buffer = b""
-        if self._in_head:
-            end = data.find(b"\r\n\r\n")
-            if end < 0:
-                self._buffer = data
-                return
-            self._read_head(data[:end].lower())
-            data = data[end + 4 :]
-        if self._chunked:
-            self._read_chunks(data)
-        else:
-            self._take(data)
-            self._left = (self._left or 0) - len(data)
-            if self._left <= 0:
-                self._finish()
-
-    def _read_head(self, head: bytes) -> None:
-        self._in_head = False
-        self._answer.status = int(head[9:12])
-        self._chunked = b"\r\ntransfer-encoding: chunked" in head
-        self._left = None
-        if not self._chunked:
-            _, found, rest = head.partition(b"\r\ncontent-length:")
-            self._left = int(rest.partition(b"\r\n")[0]) if found else 0
-
-    def _read_chunks(self, data: bytes) -> None:
-        position, size = 0, len(data)
-        while position < size:
-            if self._left is None:
-                end = data.find(b"\r\n", position)
-                if end < 0:
-                    break
-                length = int(data[position:end], 16)
-                if length == 0:
-                    if size < end + 4:
-                        break
-                    self._finish()
-                    return
-                # The line end after a chunk is counted with it and taken off again.
-                self._left = length + 2
-                self._answer.body_bytes -= 2
-                self._answer.newlines -= 1
-                position = end + 2
-            piece = data[position : position + self._left]
-            self._take(piece)
-            position += len(piece)
-            self._left = self._left - len(piece) or None
-        self._buffer = data[position:]
-
-    def _take(self, piece: bytes) -> None:
-        self._answer.body_bytes += len(piece)
-        self._answer.newlines += piece.count(b"\n")
-
-    def _finish(self) -> None:
-        if self._done is not None and not self._done.done():
-            self._done.set_result(self._answer)
-
-    def _fail(self, reason: str) -> None:
-        if self._done is not None and not self._done.done():
-            self._done.set_exception(BadAnswerError(reason))
-
-
 class Load:
     """Carries out one plan."""
 
@@ -192,13 +77,15 @@ class Load:
             seed=plan.seed,
         )
         self._idle: collections.deque[Client] = collections.deque()
+        whole = STREAM if plan.stream else COMPLETION
+        self._expected = Answer(status=200, body_bytes=len(whole), checksum=zlib.crc32(whole))
         self._result = Result()
         self._deadline = 0.0
 
     async def run(self) -> Result:
         """Send everything; bounded by the plan's seconds plus one answer timeout."""
         await self._connect(self._plan.concurrency)
-        started = time.monotonic()
+        started, cpu_started = time.monotonic(), time.process_time()
         self._deadline = started + self._plan.seconds
         async with asyncio.TaskGroup() as group:
             if self._plan.rate is None:
@@ -207,6 +94,7 @@ class Load:
             else:
                 await self._open_loop(group, self._plan.rate)
         self._result.seconds = time.monotonic() - started
+        self._result.cpu_seconds = time.process_time() - cpu_started
         for client in self._idle:
             client.close()
         return self._result
@@ -268,18 +156,16 @@ class Load:
         result = self._result
         status = str(answer.status)
         result.statuses[status] = result.statuses.get(status, 0) + 1
-        expected = STREAM_BYTES if self._plan.stream else len(COMPLETION)
-        events = answer.newlines // 2
-        if answer.status != 200:
-            self._problem(f"status {status}")
-        elif answer.body_bytes != expected:
-            self._problem(f"{answer.body_bytes} bytes instead of {expected}")
-        elif self._plan.stream and events != STREAM_EVENTS:
-            self._problem(f"{events} events instead of {STREAM_EVENTS}")
-        else:
+        if answer == self._expected:
             result.good += 1
-            result.chunks += events if self._plan.stream else 0
+            result.chunks += STREAM_EVENTS if self._plan.stream else 0
             result.latencies_ms.append(round(latency_ms, 3))
+        elif answer.status != 200:
+            self._problem(f"status {status}")
+        elif answer.body_bytes != self._expected.body_bytes:
+            self._problem(f"{answer.body_bytes} bytes instead of {self._expected.body_bytes}")
+        else:
+            self._problem("other content than the model server sent")
 
     def _problem(self, text: str) -> None:
         self._result.problems[text] = self._result.problems.get(text, 0) + 1

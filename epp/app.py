@@ -9,12 +9,12 @@ import os
 import signal
 from pathlib import Path
 from random import Random
+from typing import Protocol
 
-import grpc
 import uvloop
 
 import epp.plugins
-from epp import __version__
+from epp import __version__, garbage
 from epp.config.document import ConfigError
 from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
 from epp.core.clock import Clock
@@ -23,12 +23,21 @@ from epp.datastore.store import Datastore, Pool
 from epp.director import Director
 from epp.discovery.file import EndpointsFileError, follow, read_endpoints
 from epp.exchange import Exchange
-from epp.extproc.certificates import CertificateError, KeyPair, make_self_signed, read_key_pair
+from epp.extproc.certificates import (
+    CertificateError,
+    KeyPair,
+    make_self_signed,
+    read_key_pair,
+    server_context,
+)
 from epp.extproc.health import Health
 from epp.extproc.servicer import ExternalProcessor
-from epp.flags import Options
+from epp.flags.options import Options
+from epp.http2.limits import Limits
+from epp.http2.server import Server
 from epp.plugins.discovery.file import FileDiscovery
 from epp.plugins.parsers.openai import OpenAIParser
+from epp.rpc import Services
 from epp.saturation import SaturationDetector
 from epp.scrape.extract import KV_CACHE_SPECS, ScrapeSettings
 from epp.scrape.loop import Scraper
@@ -36,17 +45,25 @@ from epp.scrape.spec import MetricSpec
 from epp.telemetry import logs
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
+from epp.telemetry.profile import Profiler, save_profile
 from epp.telemetry.requestlog import RequestLog
 from epp.telemetry.server import MetricsServer
 from epp.telemetry.tee import Probes
+from epp.telemetry.transport import TransportCollector
+from epp.telemetry.watchdog import watch_loop
 
 logger = logging.getLogger("setup")
 
 # Differs: without a cluster there is no InferencePool that the flag could name.
 DEFAULT_POOL_NAME = "default"
 
-# What the last stream's end needs to leave the process.
-LAST_ANSWERS_SECONDS = 0.1
+
+class Transport(Protocol):
+    """What carries gRPC services; see ``http2.server.Server``."""
+
+    async def start(self, host: str | None, port: int) -> None: ...
+    def drain(self) -> None: ...
+    async def stop(self) -> None: ...
 
 
 class StartError(Exception):
@@ -105,14 +122,21 @@ class App:
             random=self._random,
             honour_subset=not options.disable_endpoint_subset_filter,
         )
-        self._scraper = Scraper(self._datastore, _scrape_settings(options), self._clock)
+        self._scraper = Scraper(
+            self._datastore, _scrape_settings(options), self._clock, probe=self._probe
+        )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then let running streams finish."""
         options = self._options
         health = Health(self._is_serving)
+        profiler = Profiler()
         metrics_server = MetricsServer(
-            None, options.metrics_port, self._metrics.registry, self._decisions
+            None,
+            options.metrics_port,
+            self._metrics.registry,
+            self._decisions,
+            profiler if options.enable_pprof else None,
         )
         async with asyncio.TaskGroup() as tasks:
             processor = ExternalProcessor(
@@ -121,33 +145,32 @@ class App:
                 tasks,
                 decision_timeout_seconds=options.decision_timeout_seconds,
             )
-            ext_proc = self._ext_proc_server(processor, health)
-            health_server = grpc.aio.server()
-            health_server.add_generic_rpc_handlers((health.handler(),))
-            _listen(health_server, options.grpc_health_port, None)
+            ext_proc = self._transport({**processor.services, **health.services}, tasks)
+            health_server = Server(health.services, Limits(), random=self._random)
             await _start_metrics(metrics_server, options.metrics_port)
             loops = [
                 tasks.create_task(self._scraper.run()),
                 tasks.create_task(self._refresh_pool()),
+                tasks.create_task(watch_loop(self._metrics.loop_lagged, self._clock)),
             ]
             if self._watches_file:
                 loops.append(tasks.create_task(self._follow_endpoints()))
-            await ext_proc.start()
-            await health_server.start()
+            self._profile_on_signal(profiler, tasks, loops)
+            garbage.settle()
+            await _listen(ext_proc, options.grpc_port)
+            await _listen(health_server, options.grpc_health_port)
             logs.log(logger, 0, "gRPC server listening", name="ext-proc", port=options.grpc_port)
             logs.log(
                 logger, 0, "gRPC server listening", name="health", port=options.grpc_health_port
             )
             await stop.wait()
-            await self._drain(ext_proc, processor, tasks)
-            await health_server.stop(0)
+            await self._drain(ext_proc, processor)
+            await health_server.stop()
             await metrics_server.stop()
             for loop in loops:
                 loop.cancel()
 
-    async def _drain(
-        self, server: grpc.aio.Server, processor: ExternalProcessor, tasks: asyncio.TaskGroup
-    ) -> None:
+    async def _drain(self, server: Transport, processor: ExternalProcessor) -> None:
         """Not serving first, so that proxies go elsewhere; then no new streams; then the end.
 
         Differs: the older Go picker refuses new streams at once, the newer one waits without limit.
@@ -157,15 +180,11 @@ class App:
         self._is_draining = True
         logs.log(logger, 0, "Draining", delay=delay, timeout=options.drain_timeout_seconds)
         await asyncio.sleep(delay)
-        grace = options.drain_timeout_seconds - delay
-        stopping = tasks.create_task(server.stop(grace))
+        server.drain()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout(options.drain_timeout_seconds - delay):
                 await processor.idle()
-                # grpcio waits for idle connections as well; nobody needs them any more
-                await asyncio.sleep(LAST_ANSWERS_SECONDS)
-                await server.stop(0)
-        await stopping
+        await server.stop()
         logs.log(logger, 0, "Stopped")
 
     def _load_config(self) -> LoadedConfig:
@@ -216,13 +235,27 @@ class App:
         except CertificateError as error:
             raise StartError(str(error)) from None
 
-    def _ext_proc_server(self, processor: ExternalProcessor, health: Health) -> grpc.aio.Server:
-        limit = self._options.grpc_max_recv_msg_bytes
-        server = grpc.aio.server(
-            options=[("grpc.max_receive_message_length", limit), ("grpc.so_reuseport", 0)]
+    def _transport(self, services: Services, tasks: asyncio.TaskGroup) -> Transport:
+        options, pair = self._options, self._key_pair
+        if options.transport == "grpcio":
+            from epp.grpcio_server import GrpcioServer  # a tenth of a second and 20 MiB
+
+            return GrpcioServer(
+                services,
+                tasks,
+                max_message_bytes=options.grpc_max_recv_msg_bytes,
+                key_pair=(pair.key, pair.chain) if pair else None,
+            )
+        try:
+            tls = server_context(pair) if pair else None
+        except CertificateError as error:
+            raise StartError(str(error)) from None
+        server = Server(services, _grpc_limits(options), random=self._random, tls=tls)
+        self._metrics.registry.register(
+            TransportCollector(
+                lambda: server.connections, lambda: server.streams, lambda: server.errors
+            )
         )
-        server.add_generic_rpc_handlers((processor.handler(), health.handler()))
-        _listen(server, self._options.grpc_port, self._key_pair)
         return server
 
     def _is_serving(self) -> bool:
@@ -236,6 +269,15 @@ class App:
             logs.error(logger, "Keeping the last good endpoints", error=problem)
 
         await follow(self._endpoints_file, self._datastore, complain)
+
+    def _profile_on_signal(
+        self, profiler: Profiler, tasks: asyncio.TaskGroup, loops: list[asyncio.Task[None]]
+    ) -> None:
+        def asked() -> None:
+            saving = save_profile(profiler, self._options.cpu_profile, self._clock)
+            loops.append(tasks.create_task(saving))
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, asked)
 
     async def _refresh_pool(self) -> None:
         options = self._options
@@ -291,15 +333,26 @@ def _spec(flag: str, text: str) -> MetricSpec | None:
     return spec
 
 
-def _listen(server: grpc.aio.Server, port: int, key_pair: KeyPair | None) -> None:
-    address = f"[::]:{port}"
+def _grpc_limits(options: Options) -> Limits:
+    return Limits(
+        max_streams=options.grpc_max_concurrent_streams,
+        max_message_bytes=options.grpc_max_recv_msg_bytes,
+        max_partial_bytes=options.grpc_max_buffered_bytes,
+        max_unsent_total_bytes=options.grpc_max_unsent_bytes,
+        max_strikes=options.grpc_max_strikes,
+        handshake_seconds=options.grpc_handshake_timeout_seconds,
+        idle_seconds=options.grpc_max_connection_idle_seconds,
+        keepalive_seconds=options.grpc_keepalive_time_seconds,
+        keepalive_timeout_seconds=options.grpc_keepalive_timeout_seconds,
+        max_age_seconds=options.grpc_max_connection_age_seconds,
+        max_age_grace_seconds=options.grpc_max_connection_age_grace_seconds,
+    )
+
+
+async def _listen(server: Transport, port: int) -> None:
     try:
-        if key_pair is None:
-            server.add_insecure_port(address)
-        else:
-            credentials = grpc.ssl_server_credentials([(key_pair.key, key_pair.chain)])
-            server.add_secure_port(address, credentials)
-    except RuntimeError:
+        await server.start(None, port)
+    except OSError:
         raise StartError(f"cannot listen on port {port}") from None
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from epp.flags import OptionsError, read_options, usage_text
+from epp.flags.options import OptionsError, read_options, usage_text
 from epp.goflags import HelpRequested, UsageError
 from epp.telemetry import logs
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import http.client
 
 
-def get(port: int, path: str, *, timeout_seconds: float = 2.0) -> tuple[int, str]:
-    """Status and body of a GET on 127.0.0.1.
+def get(
+    port: int, path: str, *, address: str = "127.0.0.1", timeout_seconds: float = 2.0
+) -> tuple[int, str]:
+    """Status and body of a GET.
 
     Raises:
         OSError: nobody answers, or the answer is no HTTP.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_seconds)
+    connection = http.client.HTTPConnection(address, port, timeout=timeout_seconds)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -22,6 +24,6 @@ def get(port: int, path: str, *, timeout_seconds: float = 2.0) -> tuple[int, str
         connection.close()
 
 
-def answers(port: int, path: str) -> bool:
+def answers(port: int, path: str, *, address: str = "127.0.0.1") -> bool:
     """Whether a GET is answered with 200. ``OSError`` passes through."""
-    return get(port, path)[0] == 200
+    return get(port, path, address=address)[0] == 200

@@ -17,8 +17,11 @@ from lab.endpoints import LabEndpoint, write_endpoints
 from lab.ports import free_ports
 from lab.process import Process, running
 
-# A HealthCheckResponse with status 1; the request for the server as a whole is an empty message.
+# A HealthCheckResponse with status 1. The requests: for the server as a whole an empty message, for
+# a service its name as field 1; some pickers answer only to one of them.
 _SERVING = b"\x08\x01"
+_NAME = b"inference-extension"
+_REQUESTS = (b"", b"\x0a" + bytes([len(_NAME)]) + _NAME)
 
 
 class PickerPorts(msgspec.Struct, frozen=True):
@@ -105,12 +108,17 @@ def run_picker(
 
 
 def is_serving(health_port: int) -> bool:
-    """Ask the plaintext gRPC health service for the server as a whole; no answer is a no."""
+    """Ask the plaintext gRPC health service; no answer is a no.
+
+    Asked for are the server as a whole and the service ``inference-extension``: one of them must
+    serve.
+    """
     with grpc.insecure_channel(f"127.0.0.1:{health_port}") as channel:
         check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
             "/grpc.health.v1.Health/Check"
         )
-        try:
-            return bool(check(b"", timeout=1.0) == _SERVING)
-        except grpc.RpcError:
-            return False
+        for request in _REQUESTS:
+            with contextlib.suppress(grpc.RpcError):
+                if check(request, timeout=1.0) == _SERVING:
+                    return True
+    return False

@@ -121,6 +121,14 @@ class Process:
         """Send a signal to the child itself, not to what it started."""
         self._child.send_signal(number)
 
+    def pause(self) -> None:
+        """Stop the child and what it started from running, until ``resume``."""
+        self._signal_group(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the child and what it started run again; nothing happens when they do."""
+        self._signal_group(signal.SIGCONT)
+
     def wait(self, timeout_seconds: float) -> int:
         """Block until the child ends by itself; returns its exit code.
 
@@ -140,6 +148,7 @@ class Process:
         """SIGTERM, then SIGKILL when the grace is over; returns the exit code. May be repeated."""
         if self.running:
             self._child.terminate()
+            self.resume()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(grace_seconds)
         self._finish()
@@ -149,6 +158,12 @@ class Process:
         """The log's place and its last lines."""
         text = self.log.read_text(errors="replace").splitlines()
         return "\n".join([f"--- {self.log} (last {lines} lines)", *text[-lines:], "---"])
+
+    def _signal_group(self, number: int) -> None:
+        # Of a child that has ended the number may be another's by now.
+        if self.running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
 
     def _finish(self) -> None:
         self._finalizer()

@@ -1,4 +1,4 @@
-"""Compiles ext_proc.proto: ``python protos/compile.py FOLDER``."""
+"""Compiles a proto file: ``python protos/compile.py FILE FOLDER``."""
 
 import sys
 from importlib.resources import files
@@ -9,8 +9,8 @@ from grpc_tools import protoc
 HERE = Path(__file__).parent
 
 
-def compile_protos(folder: Path) -> None:
-    """Write the Python module and its types into ``folder``.
+def compile_proto(name: str, folder: Path) -> None:
+    """Write the Python module of a proto file of this folder, and its types, into ``folder``.
 
     Raises:
         SystemExit: the compiler refused the file.
@@ -21,11 +21,11 @@ def compile_protos(folder: Path) -> None:
         f"--proto_path={files('grpc_tools') / '_proto'}",
         f"--python_out={folder}",
         f"--pyi_out={folder}",
-        "ext_proc.proto",
+        name,
     ]
     if protoc.main(arguments) != 0:
         raise SystemExit("protoc failed")
 
 
 if __name__ == "__main__":
-    compile_protos(Path(sys.argv[1]))
+    compile_proto(sys.argv[1], Path(sys.argv[2]))

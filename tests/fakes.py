@@ -62,6 +62,7 @@ class FakeProbe(Probe):
         self.complete: list[Complete] = []
         self.prefix_matches: list[tuple[int, int, int]] = []
         self.index_sizes: list[int] = []
+        self.scrape_intervals: list[float] = []
 
     def plugin_timer(self, point: str, type_name: str, name: str) -> Timer:
         def ran(_seconds: float) -> None:
@@ -110,6 +111,10 @@ class FakeProbe(Probe):
     def prefix_index_sized(self, entries: int) -> None:
         self.calls.append("prefix_index_sized")
         self.index_sizes.append(entries)
+
+    def scraped(self, interval_seconds: float) -> None:
+        self.calls.append("scraped")
+        self.scrape_intervals.append(interval_seconds)
 
 
 def make_endpoint(

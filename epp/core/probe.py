@@ -58,6 +58,9 @@ class Probe:
     def prefix_index_sized(self, entries: int) -> None:
         """The number of (block, endpoint) entries changed."""
 
+    def scraped(self, interval_seconds: float) -> None:
+        """Reported every second: how far apart the scrapes of an endpoint really were."""
+
 
 def _ignore(_seconds: float) -> None:
     """Nobody wants to know."""

@@ -15,7 +15,6 @@ from epp.extproc.events import (
     Event,
     HeadersAnswer,
     ImmediateAnswer,
-    Message,
     RequestBody,
     RequestHeaders,
     RequestTrailers,
@@ -39,6 +38,7 @@ from epp.extproc.pb.ext_proc_pb2 import (
     ProcessingResponse,
     TrailersResponse,
 )
+from epp.rpc import Message
 
 DESTINATION_KEY = "x-gateway-destination-endpoint"
 

@@ -13,9 +13,7 @@ import msgspec
 
 from epp.core.decision import Decision
 from epp.core.request import Headers, IncomingRequest
-
-Message: TypeAlias = bytes | bytearray
-"""The bytes of a message, or of a piece of one; nobody changes a bytearray."""
+from epp.rpc import Message
 
 MAX_PIECE_BYTES = 62_000
 """The longest piece of a body that goes into one answer."""

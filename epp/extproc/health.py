@@ -8,13 +8,12 @@ Source: gateway-api-inference-extension 2aaf2a6, cmd/epp/runner/health.go.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
 
-import grpc
 from grpc_health.v1 import health_pb2 as pb
 
 from epp.extproc.servicer import SERVICE as EXT_PROC_SERVICE
+from epp.rpc import Call, Message, Services, Status
 
 SERVICE = "grpc.health.v1.Health"
 
@@ -25,38 +24,44 @@ class Health:
     def __init__(self, is_serving: Callable[[], bool]) -> None:
         self._is_serving = is_serving
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """What a grpcio server registers."""
-        methods = {
-            "Check": grpc.unary_unary_rpc_method_handler(
-                self.check,
-                request_deserializer=pb.HealthCheckRequest.FromString,
-                response_serializer=pb.HealthCheckResponse.SerializeToString,
-            ),
-            "List": grpc.unary_unary_rpc_method_handler(
-                self.list,
-                request_deserializer=pb.HealthListRequest.FromString,
-                response_serializer=pb.HealthListResponse.SerializeToString,
-            ),
-            "Watch": grpc.unary_stream_rpc_method_handler(
-                self.watch,
-                request_deserializer=pb.HealthCheckRequest.FromString,
-                response_serializer=pb.HealthCheckResponse.SerializeToString,
-            ),
+    @property
+    def services(self) -> Services:
+        """What a transport serves."""
+        return {
+            f"/{SERVICE}/Check": lambda call: _Unary(call, self._check),
+            f"/{SERVICE}/List": lambda call: _Unary(call, self._list),
+            f"/{SERVICE}/Watch": lambda call: _Unary(call, None),
         }
-        return grpc.method_handlers_generic_handler(SERVICE, methods)
 
-    async def check(self, _request: pb.HealthCheckRequest, _context: Any) -> pb.HealthCheckResponse:
+    def _check(self) -> bytes:
         """The status, whatever service is asked for."""
-        status = "SERVING" if self._is_serving() else "NOT_SERVING"
-        return pb.HealthCheckResponse(status=status)
+        return bytes(self._status().SerializeToString())
 
-    async def list(self, _request: Any, context: Any) -> Any:
+    def _list(self) -> bytes:
         """The status of the one service that gateways ask for."""
-        status = await self.check(pb.HealthCheckRequest(), context)
-        return pb.HealthListResponse(statuses={EXT_PROC_SERVICE: status})
+        statuses = {EXT_PROC_SERVICE: self._status()}
+        return bytes(pb.HealthListResponse(statuses=statuses).SerializeToString())
 
-    async def watch(self, _request: Any, context: Any) -> AsyncIterator[pb.HealthCheckResponse]:
-        """Refused."""
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Watch is not implemented")
-        yield pb.HealthCheckResponse()
+    def _status(self) -> pb.HealthCheckResponse:
+        return pb.HealthCheckResponse(status="SERVING" if self._is_serving() else "NOT_SERVING")
+
+
+class _Unary:
+    """One call with one answer; without one it is not implemented."""
+
+    def __init__(self, call: Call, answer: Callable[[], bytes] | None) -> None:
+        self._call = call
+        self._answer = answer
+
+    def message(self, data: Message) -> None:
+        if self._answer is None:
+            self._call.finish(Status.UNIMPLEMENTED, "Watch is not implemented")
+            return
+        self._call.send(self._answer())
+        self._call.finish()
+
+    def half_closed(self) -> None:
+        self._call.finish(Status.INTERNAL, "no request")
+
+    def ended(self) -> None:
+        """Nothing is kept."""

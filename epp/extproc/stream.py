@@ -43,7 +43,6 @@ from epp.extproc.events import (
     Event,
     HeadersAnswer,
     ImmediateAnswer,
-    Message,
     Output,
     RequestBody,
     RequestHeaders,
@@ -55,6 +54,7 @@ from epp.extproc.events import (
     TrailersAnswer,
     Unknown,
 )
+from epp.rpc import Message
 
 _RESPONSE_HEADERS = HeadersAnswer((DEBUG_HEADER,))
 _RESPONSE_TRAILERS = TrailersAnswer(Direction.RESPONSE)

@@ -22,7 +22,6 @@ from epp.extproc.events import (
     MAX_PIECE_BYTES,
     Direction,
     Event,
-    Message,
     RequestBody,
     RequestHeaders,
     ResponseBody,
@@ -36,6 +35,7 @@ from epp.extproc.fields import (
     response_headers,
 )
 from epp.extproc.pb.ext_proc_pb2 import HttpHeaders
+from epp.rpc import Message
 
 # Tags: field number * 8 + 2 (length-delimited), field number * 8 (varint).
 _REQUEST_HEADERS, _RESPONSE_HEADERS, _REQUEST_BODY, _RESPONSE_BODY = 0x12, 0x1A, 0x22, 0x2A
@@ -54,8 +54,8 @@ LONG_BYTES = 4096
 def read(data: Message) -> Event | None:
     """A usual message as an event; None for any other.
 
-    Saves protobuf's tree and, for a long body, two copies: 0.35 us for a short piece instead of
-    0.6 us, 0.8 us instead of 9.9 us for 400 kB.
+    Saves protobuf's trees and, for a long body, two copies: 0.6 us instead of 2 us for a chunk with
+    its metadata, 0.8 us instead of 9.9 us for 400 kB.
     """
     try:
         tag = data[0]

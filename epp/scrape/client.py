@@ -1,17 +1,24 @@
 """A client that reads one page of one model server, again and again, over one connection.
 
-It works by callbacks: a scrape on a connection that is open starts no task and awaits nothing. Only
-making a connection takes a task, which ends with the connection made.
+Theory of operation: the socket never blocks and no event loop watches it. It is registered with a
+selector, and whoever owns that asks it now and then which sockets are ready, and calls ``proceed``
+of their clients: one look for all of them. By then the whole page usually lies in the kernel and
+is had with one read. With 100 endpoints that takes 34 us of processor time for a page of 15 kB,
+from asking for it to the datastore, of which a bare send and receive take 15; on transports of the
+event loop, with a timer for each time limit, it took 57. A connection that is refused takes 27 us
+instead of 43: there is no task for it.
 
 Differs: redirects are not followed; the Go picker follows them.
 """
 
 from __future__ import annotations
 
-import asyncio
+import os
+import socket
 import ssl
 from collections.abc import Callable
-from typing import cast
+from errno import EINPROGRESS
+from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 
 import msgspec
 
@@ -24,11 +31,25 @@ from epp.scrape.response import (
     ScrapeTimeoutError,
 )
 
+MIN_READ_BYTES = 64 * 1024
+MAX_READ_BYTES = 256 * 1024
+"""A read asks for more than the last page had, so that the next one comes in one piece.
+
+That takes a page of 155 kB from 70 us to 48. Always to ask for the most would cost small pages.
+"""
+
+MAX_READS = 4
+"""Reads of one ``proceed``: a large page must not keep the others waiting."""
+
 _OK = 200
+_NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where the page is, and when to give up; ``tls`` is None for plain HTTP."""
+    """Where the page is, and when to give up; ``tls`` is None for plain HTTP.
+
+    ``address`` is a literal IP address: looking up a name would block.
+    """
 
     address: str
     port: int
@@ -51,166 +72,162 @@ class Target(msgspec.Struct, frozen=True):
 class MetricsClient:
     """Fetches the page of ``target``; at most one request is in flight.
 
-    Each ``fetch`` is answered by one call of ``done``, with the page or with what went wrong,
-    unless the client is closed first. A kept connection that turns out to be closed is replaced,
-    once, within the same fetch.
+    Each fetch is answered by one call of ``done``, with the page or with what went wrong, unless
+    the client is closed first. A kept connection that turns out to be closed is replaced, once,
+    within the same fetch. No method blocks.
     """
 
     def __init__(
-        self,
-        target: Target,
-        tasks: asyncio.TaskGroup,
-        done: Callable[[bytes | ScrapeError], None],
+        self, target: Target, selector: BaseSelector, done: Callable[[bytes | ScrapeError], None]
     ) -> None:
         self._target = target
         self._request = target.request()
-        self._tasks = tasks
+        self._selector = selector
         self._done = done
-        self._loop = asyncio.get_running_loop()
-        self._connection: _Connection | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None
+        self._socket: socket.socket | None = None
+        self._is_watched = False
+        self._reader = ResponseReader(target.max_page_bytes)
+        self._step: Callable[[socket.socket], None] = self._receive
+        self._is_used = False
+        self._read_bytes = MIN_READ_BYTES
 
     @property
     def is_busy(self) -> bool:
         """Whether a fetch is under way."""
-        return self._timer is not None
+        return self._deadline is not None
 
-    def fetch(self) -> None:
-        """Begin to read the page."""
-        assert self._timer is None, "one fetch at a time"
-        self._timer = self._loop.call_later(self._target.timeout_seconds, self._time_out)
-        connection = self._connection
-        if connection is not None and connection.is_usable:
-            connection.send(self._request, ResponseReader(self._target.max_page_bytes))
+    def fetch(self, now: float) -> None:
+        """Begin to read the page; while that is under way, give it up if it takes too long."""
+        if self._deadline is not None:
+            if now >= self._deadline:
+                self._give_up()
+            return
+        self._deadline = now + self._target.timeout_seconds
+        if self._socket is None:
+            self._attempt(self._connect)
         else:
-            self._connect()
+            self._attempt(self._send, self._socket)
+
+    def proceed(self) -> None:
+        """The socket is ready: do what can be done now."""
+        if self._socket is not None:
+            self._attempt(self._step, self._socket)
 
     def close(self) -> None:
         """Drop the connection and whatever is under way."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._connecting = None
-        self._drop_connection()
+        self._deadline = None
+        self._disconnect()
+
+    def _give_up(self) -> None:
+        self.close()
+        self._done(ScrapeTimeoutError(f"no answer within {self._target.timeout_seconds} s"))
+
+    def _attempt(self, step: Callable[..., None], *arguments: socket.socket) -> None:
+        try:
+            step(*arguments)
+        except _NOT_YET:
+            pass
+        except OSError as error:
+            self._lose(error.strerror or str(error))
+        except ScrapeResponseError as error:
+            self._disconnect()
+            self._finish(error)
 
     def _connect(self) -> None:
-        self._drop_connection()
-        self._connecting = self._tasks.create_task(self._open_connection())
-
-    async def _open_connection(self) -> None:
         target = self._target
-        try:
-            _, connection = await self._loop.create_connection(
-                lambda: _Connection(self._answered, self._lost),
-                target.address,
-                target.port,
-                ssl=target.tls,
-                server_hostname=target.address if target.tls else None,
-            )
-        except OSError as error:
-            self._connecting = None
-            self._finish(ScrapeConnectionError(error.strerror or str(error)))
-            return
-        self._connecting = None
-        self._connection = connection
-        connection.send(self._request, ResponseReader(target.max_page_bytes))
+        self._is_used = False
+        family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
+        self._socket = connection = socket.socket(family, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        code = connection.connect_ex((target.address, target.port))
+        if code not in (0, EINPROGRESS):
+            raise OSError(code, os.strerror(code))
+        self._watch(connection, EVENT_WRITE)
+        self._step = self._connected
 
-    def _answered(self, reader: ResponseReader) -> None:
+    def _connected(self, connection: socket.socket) -> None:
+        code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        if self._target.tls is None:
+            self._open(connection)
+            return
+        self._unwatch(connection)
+        self._socket = connection = self._target.tls.wrap_socket(
+            connection, server_hostname=self._target.address, do_handshake_on_connect=False
+        )
+        # writable it is all the time: the handshake is tried again at every look
+        self._watch(connection, EVENT_READ | EVENT_WRITE)
+        self._step = self._shake_hands
+        self._shake_hands(connection)
+
+    def _shake_hands(self, connection: socket.socket) -> None:
+        assert isinstance(connection, ssl.SSLSocket)
+        connection.do_handshake()
+        self._open(connection)
+
+    def _open(self, connection: socket.socket) -> None:
+        self._selector.modify(connection, EVENT_READ, self)
+        self._step = self._receive
+        self._send(connection)
+
+    def _send(self, connection: socket.socket) -> None:
+        self._reader.begin()
+        if connection.send(self._request) != len(self._request):
+            raise OSError("no room for a request")
+
+    def _receive(self, connection: socket.socket) -> None:
+        reader = self._reader
+        for _ in range(MAX_READS):
+            data = connection.recv(self._read_bytes)
+            if self._deadline is None:
+                # closed while idle, or bytes that nobody asked for and the next answer's are behind
+                self._disconnect()
+                return
+            if reader.feed(data) if data else reader.end():
+                self._complete()
+                return
+            if not data:
+                self._lose("closed before the end")
+                return
+
+    def _complete(self) -> None:
+        reader = self._reader
+        self._is_used = True
+        self._read_bytes = min(max(MIN_READ_BYTES, len(reader.body) * 2), MAX_READ_BYTES)
         if not reader.keeps_alive:
-            self._drop_connection()
+            self._disconnect()
         if reader.status == _OK:
             self._finish(reader.body)
         else:
             self._finish(ScrapeResponseError(f"status {reader.status}"))
 
-    def _lost(self, error: ScrapeError, *, is_stale: bool) -> None:
-        """The connection ended within a fetch; ``is_stale``: a kept one, and before any answer."""
-        self._drop_connection()
-        if is_stale:
-            self._connect()
+    def _lose(self, reason: str) -> None:
+        """The connection ended; within a fetch, a kept one that gave no byte is replaced."""
+        self._disconnect()
+        if self._deadline is None:
+            return
+        if self._is_used and not self._reader.has_begun:
+            self._attempt(self._connect)
         else:
-            self._finish(error)
-
-    def _time_out(self) -> None:
-        self.close()
-        self._done(ScrapeTimeoutError(f"no answer within {self._target.timeout_seconds} s"))
+            self._finish(ScrapeConnectionError(reason))
 
     def _finish(self, result: bytes | ScrapeError) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline = None
         self._done(result)
 
-    def _drop_connection(self) -> None:
-        connection, self._connection = self._connection, None
+    def _disconnect(self) -> None:
+        connection, self._socket = self._socket, None
         if connection is not None:
-            connection.abort()
+            self._unwatch(connection)
+            connection.close()
 
+    def _watch(self, connection: socket.socket, events: int) -> None:
+        self._selector.register(connection, events, self)
+        self._is_watched = True
 
-class _Connection(asyncio.Protocol):
-    """One connection; says nothing more once it was aborted."""
-
-    def __init__(
-        self, answered: Callable[[ResponseReader], None], lost: Callable[..., None]
-    ) -> None:
-        self._answered = answered
-        self._lost = lost
-        self._transport: asyncio.Transport | None = None
-        self._reader: ResponseReader | None = None
-        self._is_used = False
-
-    @property
-    def is_usable(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
-
-    def send(self, request: bytes, reader: ResponseReader) -> None:
-        self._reader = reader
-        if self._transport is None:  # lost between being made and its first use
-            self._fail(ScrapeConnectionError("closed without an answer"))
-            return
-        self._transport.write(request)
-
-    def abort(self) -> None:
-        self._reader = None
-        if self._transport is not None:
-            self._transport.abort()
-            self._transport = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        reader = self._reader
-        if reader is None:
-            self.abort()  # nobody asked; whatever this is, the next answer would be mixed up
-            return
-        try:
-            is_complete = reader.feed(data)
-        except ScrapeResponseError as error:
-            self._fail(error)
-            return
-        if is_complete:
-            self._complete(reader)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        reader = self._reader
-        if reader is None:
-            return
-        if exc is None and reader.end():
-            self._complete(reader)
-        else:
-            self._fail(ScrapeConnectionError(str(exc) if exc else "closed before the end"))
-
-    def _complete(self, reader: ResponseReader) -> None:
-        self._reader = None
-        self._is_used = True
-        self._answered(reader)
-
-    def _fail(self, error: ScrapeError) -> None:
-        reader, self._reader = self._reader, None
-        is_stale = self._is_used and reader is not None and not reader.has_begun
-        self._lost(error, is_stale=is_stale)
+    def _unwatch(self, connection: socket.socket) -> None:
+        if self._is_watched:
+            self._selector.unregister(connection)
+            self._is_watched = False

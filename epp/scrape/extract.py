@@ -5,13 +5,17 @@ Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/datalayer (its rules fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from epp.core.endpoint import EndpointMetrics
-from epp.scrape.page import Budget, MetricFinder, Sample
+from epp.scrape.line import Budget, Labels, Sample
+from epp.scrape.page import MetricFinder
 from epp.scrape.spec import MetricSpec
+
+T = TypeVar("T")
 
 MAX_SEARCHED_BYTES = 1024 * 1024
 """Where the search of a page ends.
@@ -61,6 +65,8 @@ class Extractor:
         self._kv_cache = [MetricFinder(spec) for spec in settings.kv_cache]
         self._lora = _finder(settings.lora)
         self._cache_info = _finder(settings.cache_info)
+        self._read_lora = _Memo(_LoraLabels.read)
+        self._read_cache = _Memo(_CacheLabels.read)
 
     def extract(self, page: bytes, previous: EndpointMetrics, now: float) -> EndpointMetrics | None:
         """The metrics after this page; what it lacks keeps its ``previous`` value.
@@ -78,17 +84,23 @@ class Extractor:
         lora = _latest(self._lora.find(page, budget)) if self._lora else None
         if not (waiting or running or kv_cache or lora or cache_info):
             return None
-        active, waiting_models, max_active = _lora_values(lora, previous)
-        block_size, num_blocks = _cache_values(cache_info, previous)
+        active, waiting_models, max_active = previous.active_models, previous.waiting_models, -1
+        if lora:
+            active, waiting_models, max_active = self._read_lora(lora.labels)
+        block_size = num_blocks = -1
+        if cache_info:
+            block_size, num_blocks = self._read_cache(cache_info.labels)
         return EndpointMetrics(
             waiting_queue_size=_count(waiting.value) if waiting else previous.waiting_queue_size,
             running_requests=_count(running.value) if running else previous.running_requests,
             kv_cache_ratio=_ratio(kv_cache.value) if kv_cache else previous.kv_cache_ratio,
             active_models=active,
             waiting_models=waiting_models,
-            max_active_models=max_active,
-            cache_block_size_tokens=block_size,
-            cache_num_blocks=num_blocks,
+            max_active_models=max_active if max_active >= 0 else previous.max_active_models,
+            cache_block_size_tokens=(
+                block_size if block_size >= 0 else previous.cache_block_size_tokens
+            ),
+            cache_num_blocks=num_blocks if num_blocks >= 0 else previous.cache_num_blocks,
             updated_at=now,
         )
 
@@ -113,28 +125,48 @@ def _latest(series: Sequence[Sample]) -> Sample | None:
     return latest
 
 
-def _lora_values(
-    sample: Sample | None, previous: EndpointMetrics
-) -> tuple[frozenset[str], frozenset[str], int]:
-    if sample is None:
-        return previous.active_models, previous.waiting_models, previous.max_active_models
-    labels = sample.labels
-    return (
-        _names(labels.get("running_lora_adapters", "")),
-        _names(labels.get("waiting_lora_adapters", "")),
-        _whole(labels.get("max_lora", ""), previous.max_active_models),
-    )
+class _LoraLabels(NamedTuple):
+    """What the labels of a LoRA series say; -1 where that is no number."""
+
+    active: frozenset[str]
+    waiting: frozenset[str]
+    max_active: int
+
+    @classmethod
+    def read(cls, labels: Mapping[str, str]) -> _LoraLabels:
+        return cls(
+            _names(labels.get("running_lora_adapters", "")),
+            _names(labels.get("waiting_lora_adapters", "")),
+            _whole(labels.get("max_lora", "")),
+        )
 
 
-def _cache_values(sample: Sample | None, previous: EndpointMetrics) -> tuple[int, int]:
-    """Block size and count. Differs: the Go pickers set what they cannot read to 0."""
-    if sample is None:
-        return previous.cache_block_size_tokens, previous.cache_num_blocks
-    labels = sample.labels
-    return (
-        _whole(labels.get("block_size", ""), previous.cache_block_size_tokens),
-        _whole(labels.get("num_gpu_blocks", ""), previous.cache_num_blocks),
-    )
+class _CacheLabels(NamedTuple):
+    """What the labels of the cache series say; -1 where that is no number.
+
+    Differs: the Go pickers set what they cannot read to 0.
+    """
+
+    block_size_tokens: int
+    num_blocks: int
+
+    @classmethod
+    def read(cls, labels: Mapping[str, str]) -> _CacheLabels:
+        return cls(_whole(labels.get("block_size", "")), _whole(labels.get("num_gpu_blocks", "")))
+
+
+class _Memo(Generic[T]):
+    """Reads labels, and the same ones only once: they change much less often than numbers."""
+
+    def __init__(self, read: Callable[[Mapping[str, str]], T]) -> None:
+        self._read = read
+        self._labels: Labels | None = None
+        self._result: T
+
+    def __call__(self, labels: Labels) -> T:
+        if labels is not self._labels:
+            self._labels, self._result = labels, self._read(labels.by_name)
+        return self._result
 
 
 def _names(text: str) -> frozenset[str]:
@@ -142,13 +174,13 @@ def _names(text: str) -> frozenset[str]:
     return frozenset([name for part in parts if (name := part.strip())])
 
 
-def _whole(text: str, otherwise: int) -> int:
+def _whole(text: str) -> int:
     is_number = text.isascii() and text.isdigit() and len(text) < 19  # what an int64 holds
-    return int(text) if is_number else otherwise
+    return int(text) if is_number else -1
 
 
 def _count(value: float) -> int:
-    return max(0, int(value))
+    return int(value) if value > 0 else 0
 
 
 def _ratio(value: float) -> float:

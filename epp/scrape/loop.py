@@ -1,4 +1,17 @@
-"""Scrapes every endpoint of the datastore, each at its own moment within the interval.
+"""Scrapes every endpoint of the datastore once in an interval, as far as there is time for it.
+
+Theory of operation: a tick is a tenth of the interval. At each tick the answers that have come are
+read, and then the endpoints whose turn it is are asked: one timer and one look at the sockets serve
+all endpoints, whose turns are spread over the interval. An answer waits for the next tick, so that
+metrics are up to a tick older than they say.
+
+Requests go first: a tick ends when it has used its share of the time, and what it did not get to
+is left to the next one. The interval is then longer than wished, by the same factor for everybody,
+and ``Probe.scraped`` says how long. When the loop is so busy that ticks come late, scraping
+takes even less of it.
+
+Differs: the Go pickers take whatever processor time the interval asks for. They notice a timeout
+at once, here it is noticed at the endpoint's next turn.
 
 Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/backend/metrics.
 """
@@ -6,6 +19,7 @@ Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/backend/metrics.
 from __future__ import annotations
 
 import asyncio
+import selectors
 import ssl
 from collections.abc import Callable
 from functools import partial
@@ -13,21 +27,30 @@ from typing import Protocol
 
 from epp.core.clock import Clock
 from epp.core.endpoint import Endpoint
+from epp.core.probe import Probe
 from epp.datastore.store import Datastore
 from epp.scrape.client import MetricsClient, Target
 from epp.scrape.extract import Extractor, ScrapeSettings
 from epp.scrape.response import ScrapeConnectionError, ScrapeError, ScrapeTimeoutError
+from epp.scrape.turns import Turns
 
-# The fractional parts of its multiples fill 0..1 evenly, however many there are.
-_GOLDEN_RATIO = 0.6180339887498949
+MAX_SHARE = 0.3
+"""What scraping may take of the event loop's time.
+
+A thousand endpoints at 50 ms would take 0.6 of it; with this bound each is read every 113 ms.
+"""
+
+TICKS_PER_INTERVAL = 10
+MIN_TICK_SECONDS = 0.001
+MAX_TICK_SECONDS = 0.01
+REPORT_SECONDS = 1.0
 
 
 class Client(Protocol):
     """What the loop needs of a ``MetricsClient``."""
 
-    @property
-    def is_busy(self) -> bool: ...
-    def fetch(self) -> None: ...
+    def fetch(self, now: float) -> None: ...
+    def proceed(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -40,31 +63,60 @@ class Scraper:
         settings: ScrapeSettings,
         clock: Clock,
         *,
+        probe: Probe | None = None,
         open_client: Callable[
-            [Target, asyncio.TaskGroup, Callable[[bytes | ScrapeError], None]], Client
+            [Target, selectors.BaseSelector, Callable[[bytes | ScrapeError], None]], Client
         ] = MetricsClient,
     ) -> None:
         self._datastore = datastore
         self._settings = settings
         self._clock = clock
+        self._probe = probe or Probe()
         self._open_client = open_client
         self._tls = _tls_context(settings)
-        self._timers: dict[str, _Timer] = {}
-        self._count = 0
+        tick = settings.interval_seconds / TICKS_PER_INTERVAL
+        self._tick_seconds = min(max(tick, MIN_TICK_SECONDS), MAX_TICK_SECONDS)
+        self._clients: dict[str, Client] = {}
+        self._turns: Turns[Client] = Turns(settings.interval_seconds)
+        self._ticked_at = self._reported_at = 0.0
+        self._timer: asyncio.TimerHandle
 
     async def run(self) -> None:
         """Scrape until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            added = partial(self._add, tasks)
+        with selectors.DefaultSelector() as selector:
+            added = partial(self._add, selector)
+            self._ticked_at = self._reported_at = self._clock.now()
             self._datastore.subscribe(added=added, removed=self._remove)
             try:
+                self._tick(selector)
                 await asyncio.Event().wait()
             finally:
+                self._timer.cancel()
                 self._datastore.unsubscribe(added=added, removed=self._remove)
-                for endpoint_id in list(self._timers):
+                for endpoint_id in list(self._clients):
                     self._remove(endpoint_id)
 
-    def _add(self, tasks: asyncio.TaskGroup, endpoint: Endpoint) -> None:
+    def _tick(self, selector: selectors.BaseSelector) -> None:
+        # first, so that no failure stops the clock
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._tick_seconds, self._tick, selector)
+        clock, turns = self._clock, self._turns
+        now = clock.now()
+        end = now + self._tick_seconds * MAX_SHARE
+        turns.pass_time(now - self._ticked_at)
+        self._ticked_at = now
+        for key, _ in selector.select(0):
+            key.data.proceed()
+            if clock.now() >= end:
+                break
+        while (now := clock.now()) < end and (client := turns.take()) is not None:
+            client.fetch(now)
+        turns.drop()
+        if now - self._reported_at >= REPORT_SECONDS:
+            self._reported_at = now
+            self._probe.scraped(turns.measure())
+
+    def _add(self, selector: selectors.BaseSelector, endpoint: Endpoint) -> None:
         settings = self._settings
         target = Target(
             address=endpoint.address,
@@ -74,15 +126,14 @@ class Scraper:
             timeout_seconds=settings.timeout_seconds,
             max_page_bytes=settings.max_page_bytes,
         )
-        client = self._open_client(
-            target, tasks, partial(self._done, endpoint.id, Extractor(settings))
-        )
-        phase = self._count * _GOLDEN_RATIO % 1.0
-        self._count += 1
-        self._timers[endpoint.id] = _Timer(client, settings.interval_seconds, phase)
+        done = partial(self._done, endpoint.id, Extractor(settings))
+        client = self._clients[endpoint.id] = self._open_client(target, selector, done)
+        self._turns.add(client)
 
     def _remove(self, endpoint_id: str) -> None:
-        self._timers.pop(endpoint_id).stop()
+        client = self._clients.pop(endpoint_id)
+        self._turns.remove(client)
+        client.close()
 
     def _done(self, endpoint_id: str, extractor: Extractor, result: bytes | ScrapeError) -> None:
         if isinstance(result, ScrapeConnectionError):
@@ -97,40 +148,6 @@ class Scraper:
             self._datastore.scrape_unreadable(endpoint_id)
         else:
             self._datastore.scrape_succeeded(endpoint_id, metrics)
-
-
-class _Timer:
-    """Fetches at once, and then at every ``phase`` of the interval unless a fetch is under way."""
-
-    __slots__ = ("_client", "_handle", "_interval", "_loop", "_next")
-
-    def __init__(self, client: Client, interval: float, phase: float) -> None:
-        self._client = client
-        self._interval = interval
-        self._loop = asyncio.get_running_loop()
-        now = self._loop.time()
-        self._next = now - now % interval + (phase - 1.0) * interval
-        self._handle = self._arm(now)
-        client.fetch()
-
-    def stop(self) -> None:
-        self._handle.cancel()
-        self._client.close()
-
-    def _tick(self) -> None:
-        self._handle = self._arm(self._loop.time())  # first, so that no failure stops the clock
-        if not self._client.is_busy:
-            self._client.fetch()
-
-    def _arm(self, now: float) -> asyncio.TimerHandle:
-        self._next = next_tick(self._next, self._interval, now)
-        return self._loop.call_at(self._next, self._tick)
-
-
-def next_tick(tick: float, interval: float, now: float) -> float:
-    """The tick after ``tick`` that lies in the future; those missed are dropped."""
-    tick += interval
-    return tick if tick > now else tick + interval * ((now - tick) // interval + 1)
 
 
 def _tls_context(settings: ScrapeSettings) -> ssl.SSLContext | None:

@@ -2,8 +2,11 @@
 
 Theory of operation: ``feed`` takes whatever arrived and says whether the answer is complete. The
 head ends at the first empty line and is searched for the few fields that matter; they say which of
-three readers gets the rest: so many bytes, chunks, or everything until the connection closes. An
-answer that arrives in one piece, the usual case, is copied once.
+three readers gets the rest: so many bytes, chunks, or everything until the connection closes.
+
+The usual answer comes in one piece, and its head is that of the answer before but for the length.
+It is not searched again: 1.0 us for an answer of 15 kB instead of 3.6. The plain version, in the
+tests, is a new reader for each answer.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ _SWITCHING_PROTOCOLS = 101
 _WITHOUT_BODY = frozenset({204, 304})
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?![0-9])")
+_LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
 _FIRST_CHUNK_HEAD = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\n]*)?\r?\n")
 _CHUNK_HEAD = re.compile(rb"\r?\n" + _FIRST_CHUNK_HEAD.pattern)  # with the line end before it
 _TRAILERS = re.compile(rb"(?:[^\r\n][^\n]*\n)*+\r?\n")
@@ -42,31 +46,24 @@ class ScrapeResponseError(ScrapeError):
 
 
 class ResponseReader:
-    """Reads one answer; made anew for each.
+    """Reads the answers of one server, one after the other; ``begin`` comes before each.
 
     ``status`` and ``body`` hold once ``feed`` or ``end`` returned True. ``keeps_alive`` tells
     whether the connection can take another request, ``has_begun`` whether any byte came.
     """
 
-    __slots__ = (
-        "_body",
-        "_buffer",
-        "_chunk_bytes",
-        "_length",
-        "_max_body_bytes",
-        "_read",
-        "body",
-        "has_begun",
-        "keeps_alive",
-        "status",
-    )
-
     def __init__(self, max_body_bytes: int) -> None:
+        self._max_body_bytes = max_body_bytes
+        # a head of a usual answer: what precedes the digits of its length, and what follows
+        self._usual = (b"", b"")
+        self.begin()
+
+    def begin(self) -> None:
+        """Get ready for the next answer."""
         self.status = 0
         self.body = b""
         self.keeps_alive = False
         self.has_begun = False
-        self._max_body_bytes = max_body_bytes
         self._read: Callable[[], bool] = self._read_head
         self._buffer: bytes | bytearray = b""
         self._body = bytearray()
@@ -79,7 +76,10 @@ class ResponseReader:
         Raises:
             ScrapeResponseError: it is no HTTP/1 answer, or one that is too large.
         """
-        self.has_begun = True
+        if not self.has_begun:
+            self.has_begun = True
+            if self._read_usual(data):
+                return True
         if not self._buffer:
             self._buffer = data
         elif isinstance(self._buffer, bytearray):
@@ -93,6 +93,23 @@ class ResponseReader:
         if self._read != self._read_until_close:
             return False
         self.body = bytes(self._buffer)
+        return True
+
+    def _read_usual(self, data: bytes) -> bool:
+        """Read the whole of an answer with a usual head; False when it is anything else."""
+        before, after = self._usual
+        if not before or not data.startswith(before):
+            return False
+        digits_end = data.find(after, len(before), len(before) + MAX_LENGTH_DIGITS + len(after))
+        digits = data[len(before) : digits_end]
+        if digits_end < 0 or not digits.isdigit():
+            return False
+        start = digits_end + len(after)
+        if len(data) - start != int(digits) or int(digits) > self._max_body_bytes:
+            return False
+        self.status = _OK
+        self.keeps_alive = True
+        self.body = data[start:]
         return True
 
     def _read_head(self) -> bool:
@@ -113,6 +130,9 @@ class ResponseReader:
                 break  # any other is an interim answer, and the real one follows
         self._buffer = self._buffer[start:]
         self._read = self._reader_for(head.lower(), is_http_1_0=status_line[1] == b"0")
+        length = _LENGTH.search(head)
+        if self.status == _OK and self.keeps_alive and self._read == self._read_sized and length:
+            self._usual = (head[: length.start(1)], head[length.end(1) :])
         return self._read()
 
     def _check_beginning(self) -> None:
@@ -149,7 +169,7 @@ class ResponseReader:
             return False
         if missing < 0:
             self.keeps_alive = False  # more than was asked for
-        self.body = bytes(self._buffer[: self._length])
+        self.body = bytes(memoryview(self._buffer)[: self._length])
         return True
 
     def _read_until_close(self) -> bool:

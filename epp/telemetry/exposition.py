@@ -7,7 +7,7 @@ picker know the latter. Series of creation times and families without series are
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import lru_cache
 
@@ -16,11 +16,22 @@ from prometheus_client.samples import Sample
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_LINES_PER_CHUNK = 500
+LINES_PER_PIECE = 500
 _WITH_CREATION_TIME = frozenset({"counter", "histogram", "summary"})
 _TYPES = frozenset({"counter", "gauge", "histogram", "summary"})
 _IN_HELP = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _IN_LABEL = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+
+
+class WrittenMetric(Metric):
+    """A family whose collector writes the lines of its samples itself, in pieces; it has no others.
+
+    It is written when the page gets there, and other work may come between two pieces.
+    """
+
+    def __init__(self, name: str, documentation: str, typ: str, pieces: Iterable[str]) -> None:
+        super().__init__(name, documentation, typ)
+        self.pieces = pieces
 
 
 def render(registry: CollectorRegistry) -> str:
@@ -38,17 +49,12 @@ def chunks(registry: CollectorRegistry) -> Iterator[str]:
         metrics.append(metric)
         yield ""
     for metric in sorted(metrics, key=lambda metric: metric.name):
-        created = f"{metric.name}_created" if metric.type in _WITH_CREATION_TIME else ""
-        samples = [sample for sample in metric.samples if sample.name != created]
-        if not samples:
-            continue
-        lines = _head(metric)
-        for sample in samples:
-            lines.append(_line(sample))
-            if len(lines) >= _LINES_PER_CHUNK:
-                yield "".join(lines)
-                lines = []
-        yield "".join(lines)
+        head = _head(metric)
+        for piece in metric.pieces if isinstance(metric, WrittenMetric) else _pieces(metric):
+            if head:
+                yield head
+                head = ""
+            yield piece
 
 
 def go_float(value: float) -> str:
@@ -74,30 +80,47 @@ def _spelled(value: float) -> str:
     return f"{sign}{first}{fraction}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
 
 
-def _head(metric: Metric) -> list[str]:
+def spell_labels(labels: Mapping[str, str]) -> str:
+    """The labels in the order of their names, without braces."""
+    return ",".join([f'{name}="{labels[name].translate(_IN_LABEL)}"' for name in sorted(labels)])
+
+
+def spell_count(value: int) -> str:
+    """A number of things, from a million on as Go spells it."""
+    return str(value) if value < 10**6 else go_float(value)
+
+
+def _pieces(metric: Metric) -> Iterator[str]:
+    created = f"{metric.name}_created" if metric.type in _WITH_CREATION_TIME else ""
+    lines = []
+    for sample in metric.samples:
+        if sample.name == created:
+            continue
+        lines.append(_line(sample))
+        if len(lines) >= LINES_PER_PIECE:
+            yield "".join(lines)
+            lines = []
+    if lines:
+        yield "".join(lines)
+
+
+def _head(metric: Metric) -> str:
     """The HELP and TYPE lines; those of a counter carry the name of its samples."""
     name = f"{metric.name}_total" if metric.type == "counter" else metric.name
     kind = metric.type if metric.type in _TYPES else "untyped"
-    return [
-        f"# HELP {name} {metric.documentation.translate(_IN_HELP)}\n",
-        f"# TYPE {name} {kind}\n",
-    ]
+    return f"# HELP {name} {metric.documentation.translate(_IN_HELP)}\n# TYPE {name} {kind}\n"
 
 
 def _line(sample: Sample) -> str:
     value = sample.value
-    spelled = str(value) if type(value) is int and 0 <= value < 10**6 else go_float(value)
+    spelled = spell_count(value) if type(value) is int and value >= 0 else go_float(value)
     return f"{sample.name}{_labels(sample.labels)} {spelled}\n"
 
 
 def _labels(labels: Mapping[str, str]) -> str:
     """The labels in the order of their names, a bucket's bound last."""
-    if not labels:
-        return ""
-    pairs = [
-        f'{name}="{labels[name].translate(_IN_LABEL)}"' for name in sorted(labels) if name != "le"
-    ]
-    bound = labels.get("le")
-    if bound is not None:
-        pairs.append(f'le="{go_float(float(bound))}"')
-    return f"{{{','.join(pairs)}}}"
+    if "le" not in labels:
+        return f"{{{spell_labels(labels)}}}" if labels else ""
+    others = spell_labels({name: value for name, value in labels.items() if name != "le"})
+    bound = f'le="{go_float(float(labels["le"]))}"'
+    return f"{{{others},{bound}}}" if others else f"{{{bound}}}"

@@ -42,6 +42,7 @@ OUTPUT_TOKENS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 TIME_PER_TOKEN = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 SCHEDULING = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 RATIO = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
+LOOP_LAG = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 HIT_BYTES = (0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 # fmt: on
 
@@ -66,6 +67,12 @@ class MetricsProbe(Probe):
         self._make_request_metrics()
         self._make_scheduling_metrics()
         self._make_pool_metrics()
+        self._loop_lag = self._histogram(
+            "epp_event_loop_lag_seconds",
+            "How late the event loop was, ten times a second; its 0.99 quantile is the p99 lag.",
+            (),
+            LOOP_LAG,
+        ).labels()
         self.registry.register(EndpointQueues(datastore))
         ProcessCollector(registry=self.registry)
         self._gauge(
@@ -125,6 +132,13 @@ class MetricsProbe(Probe):
 
     def prefix_index_sized(self, entries: int) -> None:
         self._prefix_entries.value = entries
+
+    def loop_lagged(self, seconds: float) -> None:
+        """The event loop was this late. A metric of our own: Go has no such loop."""
+        self._loop_lag.observe(seconds)
+
+    def scraped(self, interval_seconds: float) -> None:
+        self._scrape_interval.set(interval_seconds)
 
     def refresh_pool(self, now: float, staleness_seconds: float) -> None:
         """Compute the pool's gauges from the endpoints that were read lately.
@@ -264,6 +278,15 @@ class MetricsProbe(Probe):
         )
         self._ready: Gauge = self._gauge(
             "inference_pool_ready_pods", "Endpoints whose metrics were read lately.", ("name",)
+        )
+
+        # Differs: upstream has no such metric, and no limit to what scraping may cost.
+        self._scrape_interval = self._gauge(
+            "epp_scrape_interval_seconds",
+            "Time between two scrapes of an endpoint as it is kept: the one asked for, or longer "
+            "where scraping would take too much of the picker's time. The upstream picker has no "
+            "such metric.",
+            (),
         )
 
     def _pair(self, model: str, target: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The metrics port: ``GET /metrics`` and ``GET /debug/decisions``, plain HTTP."""
+"""The metrics port: ``GET /metrics``, ``/debug/decisions`` and ``/debug/profile``, plain HTTP."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from epp.telemetry import exposition
 from epp.telemetry.decisions import DecisionLog
+from epp.telemetry.profile import DEFAULT_SECONDS, MAX_SECONDS, Profiler, ProfilerBusyError
 
 DEFAULT_LIMIT = 100
 _LARGE_BYTES = 64 * 1024
@@ -17,19 +18,25 @@ _STOP_SECONDS = 1.0
 
 
 class MetricsServer:
-    """Serves a registry and a decision log.
+    """Serves a registry, a decision log and, where there is a profiler, CPU profiles.
 
     ``host`` None means every address, ``port`` 0 any free one. Long pages are made in pieces that
     let other tasks run in between.
     """
 
     def __init__(
-        self, host: str | None, port: int, registry: CollectorRegistry, decisions: DecisionLog
+        self,
+        host: str | None,
+        port: int,
+        registry: CollectorRegistry,
+        decisions: DecisionLog,
+        profiler: Profiler | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._registry = registry
         self._decisions = decisions
+        self._profiler = profiler
         self._runner: web.AppRunner | None = None
 
     @property
@@ -48,6 +55,10 @@ class MetricsServer:
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/debug/decisions", self._decisions_page)
+        if self._profiler is not None:
+            app.router.add_get("/debug/profile", self._profile, allow_head=False)
+            # where Go's tools look; what they get is text all the same
+            app.router.add_get("/debug/pprof/profile", self._profile, allow_head=False)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
         await runner.setup()
         try:
@@ -66,9 +77,9 @@ class MetricsServer:
     async def _metrics(self, request: web.Request) -> web.Response:
         pieces = []
         for piece in exposition.chunks(self._registry):
-            pieces.append(piece)
+            pieces.append(piece.encode())
             await asyncio.sleep(0)
-        return _response(request, "".join(pieces).encode(), exposition.CONTENT_TYPE)
+        return _response(request, b"".join(pieces), exposition.CONTENT_TYPE)
 
     async def _decisions_page(self, request: web.Request) -> web.Response:
         try:
@@ -82,6 +93,18 @@ class MetricsServer:
         body = b"[" + b",\n".join(pieces) + b"]\n"
         return _response(request, body, "application/json")
 
+    async def _profile(self, request: web.Request) -> web.Response:
+        assert self._profiler is not None
+        try:
+            seconds, form = _read_profile_query(request)
+            profile = await self._profiler.run(seconds)
+        except ValueError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        except ProfilerBusyError as error:
+            return web.Response(status=409, text=f"{error}\n")
+        text = profile.top() if form == "top" else profile.collapsed()
+        return _response(request, text.encode(), "text/plain; charset=utf-8")
+
 
 def _read_query(request: web.Request, capacity: int) -> tuple[int, str | None]:
     """The number of decisions that is wanted, and of which request.
@@ -89,15 +112,40 @@ def _read_query(request: web.Request, capacity: int) -> tuple[int, str | None]:
     Raises:
         ValueError: the query makes no sense; the text says why.
     """
-    unknown = sorted(set(request.query) - {"limit", "request-id"})
+    _check_names(request, "limit", "request-id")
+    limit = _whole(request, "limit", min(DEFAULT_LIMIT, capacity))
+    return limit, request.query.get("request-id")
+
+
+def _read_profile_query(request: web.Request) -> tuple[int, str]:
+    """How many seconds to look, and how to tell it.
+
+    Raises:
+        ValueError: as ``_read_query``.
+    """
+    _check_names(request, "seconds", "format")
+    seconds = _whole(request, "seconds", DEFAULT_SECONDS)
+    if seconds > MAX_SECONDS:
+        raise ValueError(f"'seconds' must be at most {MAX_SECONDS}, not {seconds}")
+    form = request.query.get("format", "collapsed")
+    if form not in ("collapsed", "top"):
+        raise ValueError(f"'format' must be 'collapsed' or 'top', not {form!r}")
+    return seconds, form
+
+
+def _check_names(request: web.Request, first: str, second: str) -> None:
+    unknown = sorted(set(request.query) - {first, second})
     if unknown:
-        raise ValueError(f"unknown parameter {unknown[0]!r}: there are 'limit' and 'request-id'")
-    text = request.query.get("limit")
+        raise ValueError(f"unknown parameter {unknown[0]!r}: there are {first!r} and {second!r}")
+
+
+def _whole(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name)
     if text is None:
-        return min(DEFAULT_LIMIT, capacity), request.query.get("request-id")
+        return default
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-        raise ValueError(f"'limit' must be a whole number from 1, not {text!r}")
-    return int(text), request.query.get("request-id")
+        raise ValueError(f"{name!r} must be a whole number from 1, not {text!r}")
+    return int(text)
 
 
 def _response(request: web.Request, body: bytes, content_type: str) -> web.Response:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epp.core.endpoint import Endpoint, EndpointMetrics
-from epp.datastore.store import Datastore, Pool
-from tests.fakes import endpoints, make_endpoint
+from epp.datastore.store import PASSED_OVER_SECONDS, Datastore, Pool
+from tests.fakes import FakeClock, endpoints, make_endpoint
 
 
 def store_of(*members: Endpoint) -> Datastore:
@@ -50,16 +50,22 @@ def test_an_endpoint_is_picked_while_it_answers(events: str, is_reachable: bool)
     assert names(store) == (["a", "alive"] if is_reachable else ["alive"])
 
 
-def play(store: Datastore, endpoint_id: str, events: str) -> None:
+def play(store: Datastore, endpoint_id: str, events: str, queue: int = 1) -> None:
     for event in events:
         store.candidates()  # the snapshot is kept; every event must see to it itself
         match event:
             case "M":
-                store.scrape_succeeded(endpoint_id, metrics(waiting_queue_size=1))
+                store.scrape_succeeded(endpoint_id, metrics(waiting_queue_size=queue))
             case "U":
                 store.scrape_unreadable(endpoint_id)
             case "C":
                 store.connection_failed(endpoint_id)
+            case "P":
+                store.passed_over(endpoint_id)
+            case "+":
+                store.put_endpoint(make_endpoint(endpoint_id.removeprefix("default/")))
+            case "-":
+                store.remove_endpoint(endpoint_id)
 
 
 def test_when_nobody_answers_everybody_is_a_candidate() -> None:
@@ -249,3 +255,24 @@ def test_a_pool_with_endpoints_always_has_candidates(events: list[tuple[str, str
         play(store, f"default/{name}", event)
         assert store.candidates()
         assert {e.id for e in store.candidates()} <= {e.id for e in store.endpoints()}
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("MMMUCP+-"), st.integers(0, 9))))
+def test_a_snapshot_kept_up_to_date_equals_one_made_anew(
+    events: list[tuple[str, str, int]],
+) -> None:
+    def state(store: Datastore) -> list[tuple[str, EndpointMetrics]]:
+        return [(endpoint.id, endpoint.metrics) for endpoint in store.candidates()]
+
+    clock = FakeClock()
+    store, plain = Datastore(clock), Datastore(clock)
+    for each in (store, plain):
+        each.set_endpoints(endpoints(0, 0, 0))
+    for name, event, queue in events:
+        clock.advance(PASSED_OVER_SECONDS / 3)
+        for each in (store, plain):
+            play(each, f"default/{name}", event, queue)
+        # what makes the plain one forget all it has
+        plain.put_endpoint(make_endpoint("new"))
+        plain.remove_endpoint("default/new")
+        assert state(store) == state(plain)

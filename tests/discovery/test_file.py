@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PosixPath
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -195,11 +196,16 @@ class World:
         await asyncio.sleep(1.5 * POLL)
 
 
+async def at_once(read: Callable[[], Any]) -> Any:
+    """Virtual time would not wait for another thread."""
+    return read()
+
+
 @asynccontextmanager
 async def following(path: Path) -> AsyncIterator[World]:
     world = World(path)
     async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(follow(path, world.datastore, world.errors.append))
+        task = tasks.create_task(follow(path, world.datastore, world.errors.append, aside=at_once))
         await asyncio.sleep(0)
         yield world
         task.cancel()
@@ -219,6 +225,27 @@ async def test_a_changed_file_is_followed(path: Path) -> None:
         await world.write(only("c"))
         assert world.names == ["c"]
         assert world.errors == []
+
+
+class NotingPath(PosixPath):
+    """A path that notes in which threads it is used."""
+
+    threads: ClassVar[set[int]] = set()
+
+    def __fspath__(self) -> str:
+        self.threads.add(threading.get_ident())
+        return super().__fspath__()
+
+
+async def test_the_loop_s_thread_does_not_read(path: Path) -> None:
+    read = asyncio.Event()
+    datastore = Datastore()
+    datastore.subscribe(added=lambda _: read.set(), removed=lambda _: None)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(follow(NotingPath(path), datastore, pytest.fail))
+        await read.wait()
+        task.cancel()
+    assert len(NotingPath.threads) == 2
 
 
 @pytest.mark.looptime

@@ -19,18 +19,20 @@ with warnings.catch_warnings():  # the package uses what its own dependencies ca
     from envoy_data_plane.envoy.service.ext_proc import v3 as envoy
 
 ROOT = Path(__file__).parents[2]
-GENERATED = ROOT / "epp" / "extproc" / "pb"
 
 
-def test_the_generated_code_is_current(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("compile_protos", ROOT / "protos/compile.py")
+@pytest.mark.parametrize(
+    ("name", "folder"), [("ext_proc.proto", "epp/extproc/pb"), ("interop.proto", "lab/pb")]
+)
+def test_the_generated_code_is_current(tmp_path: Path, name: str, folder: str) -> None:
+    spec = importlib.util.spec_from_file_location("compile_proto", ROOT / "protos/compile.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.compile_protos(tmp_path)
+    module.compile_proto(name, tmp_path)
     for made in tmp_path.iterdir():
-        assert made.read_text() == (GENERATED / made.name).read_text(), made.name
+        assert made.read_text() == (ROOT / folder / made.name).read_text(), made.name
 
 
 def filled(message_class: type[Message], choice: int, depth: int = 0) -> Message:

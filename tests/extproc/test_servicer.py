@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from random import Random
 from typing import Any
 
 import grpc
@@ -17,6 +18,10 @@ from epp.datastore.store import Datastore
 from epp.exchange import Exchange
 from epp.extproc.pb import ext_proc_pb2 as pb
 from epp.extproc.servicer import SERVICE, ExternalProcessor
+from epp.grpcio_server import GrpcioServer
+from epp.http2.limits import Limits
+from epp.http2.server import Server
+from epp.rpc import Services
 from tests.fakes import FakeClock, FakeProbe, make_endpoint, make_run
 
 HEADERS = pb.ProcessingRequest(request_headers=pb.HttpHeaders())
@@ -74,25 +79,42 @@ class Edge:
         return running
 
 
-@asynccontextmanager
-async def edge(wait: Wait | None = None, deadline_seconds: float = 30) -> AsyncIterator[Edge]:
-    probe, director = FakeProbe(), FakeDirector(wait)
-    async with asyncio.TaskGroup() as tasks:
-        processor = ExternalProcessor(
-            director,  # type: ignore[arg-type]
-            lambda: Exchange(clock=FakeClock(), probe=probe, datastore=Datastore()),
-            tasks,
-            decision_timeout_seconds=deadline_seconds,
-        )
-        server = grpc.aio.server()
-        server.add_generic_rpc_handlers((processor.handler(),))
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        try:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                yield Edge(director, probe, channel)
-        finally:
-            await server.stop(0)
+OpenEdge = Callable[..., AbstractAsyncContextManager[Edge]]
+
+
+@pytest.fixture(params=["http2", "grpcio"])
+def edge(request: pytest.FixtureRequest) -> OpenEdge:
+    """Opens an edge on one transport after the other."""
+
+    @asynccontextmanager
+    async def open_edge(
+        wait: Wait | None = None, deadline_seconds: float = 30
+    ) -> AsyncIterator[Edge]:
+        probe, director = FakeProbe(), FakeDirector(wait)
+        async with asyncio.TaskGroup() as tasks:
+            processor = ExternalProcessor(
+                director,  # type: ignore[arg-type]
+                lambda: Exchange(clock=FakeClock(), probe=probe, datastore=Datastore()),
+                tasks,
+                decision_timeout_seconds=deadline_seconds,
+            )
+            server = make_server(request.param, processor.services, tasks)
+            await server.start("127.0.0.1", 0)
+            try:
+                async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+                    yield Edge(director, probe, channel)
+            finally:
+                await server.stop()
+
+    return open_edge
+
+
+def make_server(
+    transport: str, services: Services, tasks: asyncio.TaskGroup
+) -> Server | GrpcioServer:
+    if transport == "http2":
+        return Server(services, Limits(), random=Random(1))
+    return GrpcioServer(services, tasks, max_message_bytes=2**20)
 
 
 async def read(call: Any) -> str:
@@ -108,7 +130,7 @@ async def send(call: Any, *messages: pb.ProcessingRequest) -> None:
         await call.write(message.SerializeToString())
 
 
-async def test_a_request_is_answered_in_the_order_of_the_wire() -> None:
+async def test_a_request_is_answered_in_the_order_of_the_wire(edge: OpenEdge) -> None:
     async with edge() as it:
         call = it.call()
         await send(call, HEADERS, LAST)
@@ -119,7 +141,7 @@ async def test_a_request_is_answered_in_the_order_of_the_wire() -> None:
         assert await it.settled() == 0
 
 
-async def test_a_decision_that_waits_is_answered_when_it_is_made() -> None:
+async def test_a_decision_that_waits_is_answered_when_it_is_made(edge: OpenEdge) -> None:
     gate = asyncio.Event()
 
     async def wait() -> None:
@@ -138,7 +160,7 @@ async def test_a_decision_that_waits_is_answered_when_it_is_made() -> None:
         assert await it.settled() == 0
 
 
-async def test_a_half_close_does_not_end_a_decision_that_waits() -> None:
+async def test_a_half_close_does_not_end_a_decision_that_waits(edge: OpenEdge) -> None:
     gate = asyncio.Event()
 
     async def wait() -> None:
@@ -158,7 +180,7 @@ async def forever() -> None:
     await asyncio.get_running_loop().create_future()
 
 
-async def test_a_proxy_that_leaves_cancels_the_decision() -> None:
+async def test_a_proxy_that_leaves_cancels_the_decision(edge: OpenEdge) -> None:
     async with edge(forever) as it:
         call = it.call()
         await send(call, HEADERS, LAST)
@@ -168,7 +190,7 @@ async def test_a_proxy_that_leaves_cancels_the_decision() -> None:
         assert await it.settled() == 0
 
 
-async def test_an_early_answer_cancels_the_decision_and_is_answered() -> None:
+async def test_an_early_answer_cancels_the_decision_and_is_answered(edge: OpenEdge) -> None:
     async with edge(forever) as it:
         call = it.call()
         await send(call, HEADERS, LAST)
@@ -180,7 +202,7 @@ async def test_an_early_answer_cancels_the_decision_and_is_answered() -> None:
         assert await read(call) == "end"
 
 
-async def test_a_decision_has_a_deadline_of_its_own() -> None:
+async def test_a_decision_has_a_deadline_of_its_own(edge: OpenEdge) -> None:
     async with edge(forever, deadline_seconds=0.05) as it:
         call = it.call()
         await send(call, HEADERS, LAST)
@@ -191,7 +213,7 @@ async def test_a_decision_has_a_deadline_of_its_own() -> None:
         assert [code for _, _, code in it.probe.failed] == ["ServiceUnavailable"]
 
 
-async def test_a_refusal_after_waiting_is_an_immediate_response() -> None:
+async def test_a_refusal_after_waiting_is_an_immediate_response(edge: OpenEdge) -> None:
     async def wait() -> None:
         await asyncio.sleep(0)
         raise ResourceExhaustedError("full")
@@ -205,7 +227,9 @@ async def test_a_refusal_after_waiting_is_an_immediate_response() -> None:
 
 
 @pytest.mark.parametrize("waits", [False, True])
-async def test_an_unforeseen_error_fails_the_stream_and_not_the_server(waits: bool) -> None:
+async def test_an_unforeseen_error_fails_the_stream_and_not_the_server(
+    edge: OpenEdge, waits: bool
+) -> None:
     async def wait() -> None:
         if waits:
             await asyncio.sleep(0)
@@ -219,14 +243,14 @@ async def test_an_unforeseen_error_fails_the_stream_and_not_the_server(waits: bo
             assert "failed to handle request" in await call.details()
 
 
-async def test_bytes_that_are_no_message_end_the_stream_with_an_error() -> None:
+async def test_bytes_that_are_no_message_end_the_stream_with_an_error(edge: OpenEdge) -> None:
     async with edge() as it:
         call = it.call()
         await call.write(b"\xff\xff\xff")
         assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_half_close_within_the_body_never_ends_well() -> None:
+async def test_a_half_close_within_the_body_never_ends_well(edge: OpenEdge) -> None:
     async with edge() as it:
         call = it.call()
         await send(call, HEADERS)
@@ -234,7 +258,7 @@ async def test_a_half_close_within_the_body_never_ends_well() -> None:
         assert await call.code() is grpc.StatusCode.ABORTED
 
 
-async def test_a_stream_without_a_message_ends_well() -> None:
+async def test_a_stream_without_a_message_ends_well(edge: OpenEdge) -> None:
     async with edge() as it:
         call = it.call()
         await call.done_writing()
@@ -253,7 +277,9 @@ ANSWERS = [0, 2, 1, 1, 1]
 
 
 @pytest.mark.parametrize("length", range(len(WHOLE) + 1))
-async def test_a_reset_after_each_message_leaves_the_gauges_at_zero(length: int) -> None:
+async def test_a_reset_after_each_message_leaves_the_gauges_at_zero(
+    edge: OpenEdge, length: int
+) -> None:
     async with edge() as it:
         call = it.call()
         for message, answers in zip(WHOLE[:length], ANSWERS, strict=False):

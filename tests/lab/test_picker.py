@@ -22,14 +22,16 @@ def test_nobody_there_is_not_serving() -> None:
     assert not is_serving(free_port())
 
 
+@pytest.mark.parametrize("name", ["", "inference-extension"])
 @pytest.mark.parametrize("serving", [True, False])
-def test_the_health_service_is_believed(serving: bool) -> None:
+def test_the_health_service_is_believed(serving: bool, name: str) -> None:
     port = free_port()
     server = grpc.server(ThreadPoolExecutor(1))
     servicer = health.HealthServicer()
+    servicer.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     status = health_pb2.HealthCheckResponse
-    servicer.set("", status.SERVING if serving else status.NOT_SERVING)
+    servicer.set(name, status.SERVING if serving else status.NOT_SERVING)
     server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     try:

@@ -104,3 +104,30 @@ time.sleep(60)
         assert is_alive(child)
         os.kill(parent.pid, how)
     assert wait_dead(child)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the state from /proc")
+def test_a_paused_child_stands_still_and_can_still_be_stopped(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    ticks = script("import time\nwhile True: print('tick'); time.sleep(0.01)")
+    with running("child", ticks, log=log, ready=lambda: "tick" in log.read_text()) as child:
+        child.pause()
+        assert wait_for_state(child.pid, "T")
+        before = log.read_text()
+        time.sleep(0.1)
+        assert log.read_text() == before
+        child.resume()
+        child.wait_ready(lambda: log.read_text() != before, timeout_seconds=5)
+        child.pause()
+        assert child.stop() == -signal.SIGTERM
+    child.pause()
+    child.resume()
+
+
+def wait_for_state(pid: int, state: str) -> bool:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == state:
+            return True
+        time.sleep(0.01)
+    return False

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from epp.core.endpoint import EndpointMetrics
 from epp.scrape.extract import MAX_ADAPTERS, MAX_SEARCHED_BYTES, Extractor, ScrapeSettings
 from epp.scrape.spec import MetricSpec
+from tests.scrape.pages import Family, PlainSample, Step, families, parse, render, steps
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "metrics"
 EXPECTED: dict[str, dict[str, Any]] = {
@@ -226,3 +228,106 @@ def test_many_lora_series_leave_the_other_metrics_readable() -> None:
 def test_no_page_raises(noise: bytes) -> None:
     page = b"vllm:num_requests_waiting" + noise + b"\nvllm:cache_config_info{" + noise
     extract(page)
+
+
+def plain_whole(sample: PlainSample, label: str, otherwise: int) -> int:
+    text = sample.labels.get(label, "")
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else otherwise
+
+
+def plain_lora(sample: PlainSample, previous: EndpointMetrics) -> dict[str, Any]:
+    def names(label: str) -> frozenset[str]:
+        return frozenset(filter(None, map(str.strip, sample.labels.get(label, "").split(","))))
+
+    return {
+        "active_models": names("running_lora_adapters"),
+        "waiting_models": names("waiting_lora_adapters"),
+        "max_active_models": plain_whole(sample, "max_lora", previous.max_active_models),
+    }
+
+
+def plain_extract(
+    page: str, settings: ScrapeSettings, previous: EndpointMetrics
+) -> EndpointMetrics | None:
+    """The plain version of ``Extractor.extract``: parses the whole page for each metric."""
+
+    def all_of(spec: MetricSpec | None) -> list[PlainSample]:
+        return parse(page, spec) if spec else []
+
+    def newest(spec: MetricSpec | None) -> PlainSample | None:
+        return max(all_of(spec), key=lambda sample: sample.timestamp, default=None)
+
+    waiting, running = newest(settings.waiting), newest(settings.running)
+    kv_cache = next(filter(None, map(newest, settings.kv_cache)), None)
+    cache_info = newest(settings.cache_info)
+    series = [sample for sample in all_of(settings.lora) if sample.value >= 0]
+    lora = max(series, key=lambda sample: sample.value, default=None)
+    if not any((waiting, running, kv_cache, cache_info, lora)):
+        return None
+    changes: dict[str, Any] = {"updated_at": 1.0}
+    for field, count in (("waiting_queue_size", waiting), ("running_requests", running)):
+        if count:
+            changes[field] = max(0, int(count.value))
+    if kv_cache:
+        changes["kv_cache_ratio"] = min(1.0, max(0.0, kv_cache.value))
+    if lora:
+        changes |= plain_lora(lora, previous)
+    if cache_info:
+        size, blocks = previous.cache_block_size_tokens, previous.cache_num_blocks
+        changes["cache_block_size_tokens"] = plain_whole(cache_info, "block_size", size)
+        changes["cache_num_blocks"] = plain_whole(cache_info, "num_gpu_blocks", blocks)
+    return msgspec.structs.replace(previous, **changes)
+
+
+@pytest.mark.parametrize("name", sorted(set(EXPECTED) - {"malformed-syntax.txt"}))
+def test_a_recorded_page_reads_as_by_a_plain_parser(name: str) -> None:
+    page = (FIXTURES / name).read_text()
+    for settings in ENGINES.values():
+        extractor = Extractor(settings)
+        for _ in range(2):
+            metrics = extractor.extract(page.encode(), BEFORE, 1.0)
+            assert metrics == plain_extract(page, settings, BEFORE)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ScrapeSettings(),
+        settings_of("vllm:num_requests_waiting{engine=x}", "", "vllm:kv_cache_usage_perc"),
+    ],
+    ids=["vllm", "labels"],
+)
+@given(
+    families(
+        [
+            "vllm:num_requests_waiting",
+            "vllm:num_requests_waiting_by_reason",
+            "vllm:num_requests_running",
+            "vllm:kv_cache_usage_perc",
+            "vllm:gpu_cache_usage_perc",
+            "vllm:lora_requests_info",
+            "vllm:cache_config_info",
+            "other",
+        ],
+        [
+            "engine",
+            "running_lora_adapters",
+            "waiting_lora_adapters",
+            "max_lora",
+            "block_size",
+            "num_gpu_blocks",
+        ],
+    ),
+    st.lists(steps, min_size=1, max_size=5),
+)
+def test_every_page_of_a_changing_server_reads_as_if_it_were_the_first(
+    settings: ScrapeSettings, families: list[Family], steps: list[Step]
+) -> None:
+    extractor = Extractor(settings)
+    before = BEFORE
+    for step in steps:
+        page = render(families, step)
+        metrics = extractor.extract(page.encode(), before, 1.0)
+        assert metrics == Extractor(settings).extract(page.encode(), before, 1.0)
+        assert metrics == plain_extract(page, settings, before)
+        before = metrics or before

@@ -1,32 +1,24 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 
-from epp.scrape.page import MAX_LINE_BYTES, MAX_LINE_MARKS, Budget, MetricFinder
+from epp.scrape.line import MAX_LINE_BYTES, MAX_LINE_MARKS, Budget
+from epp.scrape.page import MetricFinder
 from epp.scrape.spec import MetricSpec
+from tests.scrape.pages import Family, PlainSample, Step, families, parse, render, steps
 
 WANTED = "vllm:waiting"
 LOOKALIKES = ("vllm:waiting_by_reason", "vllm:waitin", "xvllm:waiting", "vllm:waiting:sum")
 
 
-class Sample(NamedTuple):
-    """What is expected of a sample, its labels read."""
-
-    value: float
-    labels: Mapping[str, str] = {}
-    timestamp: float = 0.0
-
-
-def find(page: str, finder: MetricFinder | None = None) -> list[Sample]:
+def find(page: str, finder: MetricFinder | None = None) -> list[PlainSample]:
     finder = finder or MetricFinder(MetricSpec(WANTED))
     samples = finder.find(page.encode(), Budget())
-    return [Sample(sample.value, sample.labels, sample.timestamp) for sample in samples]
+    return [
+        PlainSample(sample.value, sample.labels.by_name, sample.timestamp) for sample in samples
+    ]
 
 
 def _spec(text: str) -> MetricSpec:
@@ -38,22 +30,22 @@ def _spec(text: str) -> MetricSpec:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("vllm:waiting 7", Sample(7.0)),
-        ("vllm:waiting\t7.5e+1\t", Sample(75.0)),
-        ("vllm:waiting 7\r", Sample(7.0)),
-        ("vllm:waiting{} 7", Sample(7.0)),
-        ('vllm:waiting{a="b"}7', Sample(7.0, {"a": "b"})),
-        ('vllm:waiting {a="b"} 7', Sample(7.0, {"a": "b"})),
-        ('vllm:waiting{ a = "b" , c="d",} 7', Sample(7.0, {"a": "b", "c": "d"})),
-        ('vllm:waiting{a="} 1 \\" \\\\ \\n {"} 7', Sample(7.0, {"a": '} 1 " \\ \n {'})),
-        ('vllm:waiting{a="\\x"} 7', Sample(7.0, {"a": "\\x"})),
-        ('vllm:waiting{a="é"} 7', Sample(7.0, {"a": "é"})),
-        ("vllm:waiting 7 1763493000000", Sample(7.0, {}, 1763493000000.0)),
-        ("vllm:waiting 7 -1", Sample(7.0, {}, -1.0)),
-        ("vllm:waiting -0.5", Sample(-0.5)),
+        ("vllm:waiting 7", PlainSample(7.0)),
+        ("vllm:waiting\t7.5e+1\t", PlainSample(75.0)),
+        ("vllm:waiting 7\r", PlainSample(7.0)),
+        ("vllm:waiting{} 7", PlainSample(7.0)),
+        ('vllm:waiting{a="b"}7', PlainSample(7.0, {"a": "b"})),
+        ('vllm:waiting {a="b"} 7', PlainSample(7.0, {"a": "b"})),
+        ('vllm:waiting{ a = "b" , c="d",} 7', PlainSample(7.0, {"a": "b", "c": "d"})),
+        ('vllm:waiting{a="} 1 \\" \\\\ \\n {"} 7', PlainSample(7.0, {"a": '} 1 " \\ \n {'})),
+        ('vllm:waiting{a="\\x"} 7', PlainSample(7.0, {"a": "\\x"})),
+        ('vllm:waiting{a="é"} 7', PlainSample(7.0, {"a": "é"})),
+        ("vllm:waiting 7 1763493000000", PlainSample(7.0, {}, 1763493000000.0)),
+        ("vllm:waiting 7 -1", PlainSample(7.0, {}, -1.0)),
+        ("vllm:waiting -0.5", PlainSample(-0.5)),
     ],
 )
-def test_a_sample_line_is_read(line: str, expected: Sample) -> None:
+def test_a_sample_line_is_read(line: str, expected: PlainSample) -> None:
     for page in (line, f"{line}\n", f"# HELP x y\n{line}\nother 1\n"):
         assert find(page) == [expected]
 
@@ -88,13 +80,13 @@ def test_a_sample_line_is_read(line: str, expected: Sample) -> None:
 )
 def test_a_bad_line_costs_only_itself(line: str) -> None:
     assert find(f"{line}\n") == []
-    assert find(f"vllm:waiting 1\n{line}\nvllm:waiting 2\n") == [Sample(1.0), Sample(2.0)]
+    assert find(f"vllm:waiting 1\n{line}\nvllm:waiting 2\n") == [PlainSample(1.0), PlainSample(2.0)]
 
 
 def test_metrics_with_similar_names_are_others() -> None:
     page = "".join(f"{name} 9\n" for name in LOOKALIKES)
     assert find(page) == []
-    assert find(f"{page}vllm:waiting 7\n{page}") == [Sample(7.0)]
+    assert find(f"{page}vllm:waiting 7\n{page}") == [PlainSample(7.0)]
 
 
 def test_a_page_without_the_metric_has_no_samples() -> None:
@@ -156,6 +148,31 @@ def test_a_group_is_found_wherever_it_moves(shift: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("{a} 1\n", "{a} 2\n{b} 3\n", [2.0, 3.0]),
+        ("{a} 1\n", "{a} 2\n# remark\n\n{b} 3\n", [2.0, 3.0]),
+        ("{a} 1\n", "{a} 2 5\n", [2.0]),
+        ("{a} 1\n", "{a} NaN\n{b} 3\n", [3.0]),
+        ("{a} 1\n{b} 1", "{a} 1\n{b} 12\n", [1.0, 12.0]),
+        ("{a} 1\n{b} 1\n", "{a} 1\n{b} 1\n{c} 1\n", [1.0, 1.0, 1.0]),
+        ("{a} 1\n{b} 1\n", "{b} 1\n", [1.0]),
+        ("{a} 1\n", "{b} 1\n{a} 2\n", [1.0, 2.0]),
+    ],
+)
+def test_a_run_that_was_read_before_is_read_as_it_is_now(
+    before: str, after: str, expected: list[float]
+) -> None:
+    finder = MetricFinder(MetricSpec(WANTED))
+    for run in (before, before, after):
+        for label in "abc":
+            run = run.replace(f"{{{label}}}", f'{WANTED}{{{label}="1"}}')
+        page = f"\n# TYPE {WANTED} gauge\n{run}"
+        found = [sample.value for sample in find(page, finder)]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "vllm:waiting NaN\n",
@@ -168,12 +185,12 @@ def test_what_a_page_can_cost_is_bounded(line: str) -> None:
     page = (line * (4_000_000 // len(line))).encode() + b"vllm:waiting 1\n"
     budget = Budget()
     assert list(MetricFinder(MetricSpec(WANTED)).find(page, budget)) == []
-    assert budget.is_spent
+    assert budget.left <= 0
 
 
 def test_a_line_too_long_to_read_leaves_the_others_readable() -> None:
     for rest in ("x" * 4_000_000, '"' * MAX_LINE_BYTES):
-        assert find(f"vllm:waiting {rest}\nvllm:waiting 1\n") == [Sample(1.0)]
+        assert find(f"vllm:waiting {rest}\nvllm:waiting 1\n") == [PlainSample(1.0)]
 
 
 def test_all_finders_of_a_page_share_what_it_can_cost() -> None:
@@ -184,69 +201,19 @@ def test_all_finders_of_a_page_share_what_it_can_cost() -> None:
     assert len(MetricFinder(MetricSpec("a")).find(b"a 1\n", Budget())) == 1
 
 
-label_values = st.text(
-    st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")) | st.just("\n"), max_size=12
+@pytest.mark.parametrize("spec", [WANTED, "vllm:waiting{engine=x}"])
+@given(
+    families([WANTED, *LOOKALIKES, "other"], ["engine", "model_name", "le"]),
+    st.lists(steps, min_size=1, max_size=5),
 )
-numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(0, 1000).map(float)
-sample_lines = st.tuples(
-    st.dictionaries(st.sampled_from(["engine", "model_name", "le"]), label_values, max_size=3),
-    numbers,
-    st.none() | st.integers(0, 3),
-)
-groups = st.lists(
-    st.tuples(
-        st.sampled_from([WANTED, *LOOKALIKES]),
-        st.sampled_from(["", "# TYPE\n", "# HELP\n"]),
-        st.integers(0, 900),
-        st.lists(sample_lines, max_size=4),
-    ),
-    max_size=6,
-    unique_by=lambda group: group[0],
-)
-
-
-def _render(
-    groups: list[tuple[str, str, int, list[tuple[dict[str, str], float, int | None]]]],
-) -> str:
-    parts = []
-    for name, comment, padding, lines in groups:
-        parts.append(f"# {'x' * padding}\n" if padding else "")
-        if comment:
-            parts.append(f"{comment.strip()} {name} {'gauge' if 'TYPE' in comment else 'text'}\n")
-        for labels, value, timestamp in lines:
-            pairs = ",".join(f'{label}="{_escape(text)}"' for label, text in labels.items())
-            braces = f"{{{pairs}}}" if pairs else ""
-            parts.append(
-                f"{name}{braces} {value!r}{'' if timestamp is None else f' {timestamp}'}\n"
-            )
-    return "".join(parts)
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def plain_find(page: str) -> list[Sample]:
-    """The plain version of ``MetricFinder.find``: parse the whole page."""
-    return [
-        Sample(
-            float(sample.value),
-            sample.labels,
-            round(float(sample.timestamp) * 1000) if sample.timestamp is not None else 0.0,
-        )
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-        if sample.name == WANTED
-    ]
-
-
-@given(st.lists(groups, min_size=1, max_size=4))
 def test_finding_equals_parsing_the_whole_page(
-    pages: list[list[tuple[str, str, int, list[tuple[dict[str, str], float, int | None]]]]],
+    spec: str, families: list[Family], steps: list[Step]
 ) -> None:
-    finder = MetricFinder(MetricSpec(WANTED))
-    for page in map(_render, pages):
-        assert find(page, finder) == plain_find(page)
+    finder = MetricFinder(_spec(spec))
+    for step in steps:
+        page = render(families, step)
+        assert find(page, finder) == find(page, MetricFinder(_spec(spec)))
+        assert find(page, finder) == parse(page, _spec(spec))
 
 
 @given(st.lists(st.text(alphabet='vllm:waiting{}="\\,.\n 19#eN', max_size=60), max_size=3))

@@ -60,6 +60,50 @@ def test_any_cutting_gives_the_same_answer(data: bytes, cuts: list[int]) -> None
     assert (reader.status, reader.body) == (200, PAGE)
 
 
+USUAL = answer("Date: now", "Content-Length: %d", "Server: x")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        USUAL % 8 + PAGE,
+        USUAL % 4 + PAGE[:4],
+        USUAL % 16 + PAGE * 2,
+        USUAL % 8 + PAGE[:-1],
+        USUAL % 8 + PAGE + b"x",
+        USUAL % 101 + b"x" * 101,
+        (USUAL % 8).replace(b"now", b"later") + PAGE,
+        (USUAL % 8).replace(b"200", b"404") + PAGE,
+        (USUAL % 8).replace(b"Server: x", b"Connection: close") + PAGE,
+        (USUAL % 8).replace(b": 8", b": " + b"0" * 18 + b"8") + PAGE,
+        (USUAL % 8).replace(b": 8", b": " + b"0" * 19 + b"8") + PAGE,
+        (USUAL % 8).replace(b": 8", b": ") + PAGE,
+        (USUAL % 8).replace(b": 8", b": -8") + PAGE,
+        (USUAL % 8).replace(b": 8", b": 8, 8") + PAGE,
+        CHUNKED,
+        UNTIL_CLOSE,
+        b"",
+    ],
+)
+@pytest.mark.parametrize("first", [USUAL % 8 + PAGE, CHUNKED, UNTIL_CLOSE])
+def test_an_answer_reads_the_same_whatever_the_reader_read_before(
+    first: bytes, data: bytes
+) -> None:
+    reader = ResponseReader(LIMIT)
+    reader.feed(first)
+    reader.begin()
+    assert outcome(reader, data) == outcome(ResponseReader(LIMIT), data)
+
+
+def outcome(reader: ResponseReader, data: bytes) -> object:
+    try:
+        is_complete = bool(data) and reader.feed(data)
+    except ScrapeResponseError as error:
+        return str(error)
+    is_ended = reader.end()
+    return is_complete, is_ended, reader.status, reader.body, reader.keeps_alive, reader.has_begun
+
+
 def test_without_a_length_the_answer_ends_with_the_connection() -> None:
     reader = ResponseReader(LIMIT)
     assert not reader.feed(UNTIL_CLOSE)

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
+import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, ClientTimeout
 
@@ -28,12 +29,18 @@ class Gateway(msgspec.Struct, frozen=True):
         return sum(float(line.split()[-1]) for line in lines if line.startswith(gauge))
 
 
+@pytest.fixture(params=["http2", "grpcio"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """The flag that chooses who serves gRPC."""
+    return f"--transport={request.param}"
+
+
 @pytest_asyncio.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+async def gateway(tmp_path: Path, transport: str) -> AsyncIterator[Gateway]:
     async with AsyncExitStack() as parts:
         upstreams = [await parts.enter_async_context(run_upstream()) for _ in range(2)]
         endpoints = [upstream.endpoint for upstream in upstreams]
-        picker = parts.enter_context(run_picker(tmp_path, endpoints))
+        picker = parts.enter_context(run_picker(tmp_path, endpoints, flags=[transport]))
         envoy = parts.enter_context(
             run_envoy(tmp_path, picker_port=picker.port, endpoints=endpoints)
         )

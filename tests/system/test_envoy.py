@@ -178,11 +178,11 @@ async def test_a_client_that_leaves_mid_upload_leaves_nothing_behind(gateway: Ga
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/stream"])
 async def test_trailers_of_an_http2_model_server_reach_the_client(
-    tmp_path: Path, path: str
+    tmp_path: Path, path: str, transport: str
 ) -> None:
     async with run_http2_upstream() as (endpoint, seen):
         with (
-            run_picker(tmp_path, [endpoint]) as picker,
+            run_picker(tmp_path, [endpoint], flags=[transport]) as picker,
             run_envoy(
                 tmp_path, picker_port=picker.port, endpoints=[endpoint], upstream_http2=True
             ) as envoy,
@@ -193,11 +193,11 @@ async def test_trailers_of_an_http2_model_server_reach_the_client(
             assert seen[-1]["path"] == path
 
 
-async def test_trailers_of_an_http2_client_end_its_body(tmp_path: Path) -> None:
+async def test_trailers_of_an_http2_client_end_its_body(tmp_path: Path, transport: str) -> None:
     """Envoy's retry policy delivers such a body twice, so only its being there is looked at."""
     async with run_http2_upstream() as (endpoint, seen):
         with (
-            run_picker(tmp_path, [endpoint]) as picker,
+            run_picker(tmp_path, [endpoint], flags=[transport]) as picker,
             run_envoy(
                 tmp_path, picker_port=picker.port, endpoints=[endpoint], upstream_http2=True
             ) as envoy,

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from epp.extproc.pb import ext_proc_pb2 as pb
 from epp.extproc.servicer import SERVICE
+from lab import http
 from lab.picker import PickerPorts, run_picker
 from tests.system.conftest import Gateway
 from tests.system.upstreams import EVENT
@@ -88,8 +90,8 @@ async def test_health_is_served_on_both_ports_whatever_the_name(gateway: Gateway
         assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_health_on_the_ext_proc_port_without_tls(tmp_path: Path) -> None:
-    with run_picker(tmp_path, [], flags=["--secure-serving=false"]) as picker:
+async def test_health_on_the_ext_proc_port_without_tls(tmp_path: Path, transport: str) -> None:
+    with run_picker(tmp_path, [], flags=[transport, "--secure-serving=false"]) as picker:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{picker.port}") as channel:
             health = health_pb2_grpc.HealthStub(channel)
             answer = await health.Check(
@@ -112,23 +114,46 @@ async def test_sigterm_lets_a_running_stream_finish_and_exits_0(gateway: Gateway
     assert await asyncio.to_thread(gateway.picker.process.wait, 20) == 0
 
 
-def test_without_streams_sigterm_ends_the_process_at_once(tmp_path: Path) -> None:
-    with run_picker(tmp_path, []) as picker:
+def test_without_streams_sigterm_ends_the_process_at_once(tmp_path: Path, transport: str) -> None:
+    with run_picker(tmp_path, [], flags=[transport]) as picker:
         picker.process.signal(signal.SIGTERM)
         assert picker.process.wait(20) == 0
 
 
-def test_a_connection_without_streams_does_not_hold_the_process_up(tmp_path: Path) -> None:
+def test_a_connection_without_streams_does_not_hold_the_process_up(
+    tmp_path: Path, transport: str
+) -> None:
     with (
-        run_picker(tmp_path, []) as picker,
+        run_picker(tmp_path, [], flags=[transport]) as picker,
         socket.create_connection(("127.0.0.1", picker.port)),
     ):
         picker.process.signal(signal.SIGTERM)
         assert picker.process.wait(15) == 0  # without care it is the drain timeout, 25 s
 
 
-async def test_a_stream_that_does_not_end_is_ended_by_the_drain_timeout(tmp_path: Path) -> None:
-    flags = ["--drain-timeout", "1s", "--drain-delay", "20s", "--secure-serving=false"]
+def test_a_cpu_profile_is_taken_on_a_signal_and_does_not_hold_the_process_up(
+    tmp_path: Path,
+) -> None:
+    with run_picker(tmp_path, [], flags=["--drain-delay", "0"]) as picker:
+        picker.process.signal(signal.SIGUSR2)
+        deadline = time.monotonic() + 20
+        while "Taking a CPU profile" not in picker.process.log.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert http.get(picker.ports.metrics, "/debug/profile?seconds=1")[0] == 409
+        picker.process.signal(signal.SIGTERM)
+        assert picker.process.wait(15) == 0  # without care it is the 30 s of the profile
+
+
+def test_without_pprof_there_is_no_profile(tmp_path: Path) -> None:
+    with run_picker(tmp_path, [], flags=["--enable-pprof=false"]) as picker:
+        assert http.get(picker.ports.metrics, "/debug/profile?seconds=1")[0] == 404
+
+
+async def test_a_stream_that_does_not_end_is_ended_by_the_drain_timeout(
+    tmp_path: Path, transport: str
+) -> None:
+    flags = [transport, "--drain-timeout", "1s", "--drain-delay", "20s", "--secure-serving=false"]
     with run_picker(tmp_path, [], flags=flags) as picker:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{picker.port}") as channel:
             call: Any = channel.stream_stream(f"/{SERVICE}/Process")()
@@ -140,8 +165,10 @@ async def test_a_stream_that_does_not_end_is_ended_by_the_drain_timeout(tmp_path
             assert await asyncio.to_thread(picker.process.wait, 15) == 0
 
 
-async def test_while_draining_health_says_no_and_streams_are_still_taken(tmp_path: Path) -> None:
-    flags = ["--drain-delay", "20s", "--secure-serving=false"]
+async def test_while_draining_health_says_no_and_streams_are_still_taken(
+    tmp_path: Path, transport: str
+) -> None:
+    flags = [transport, "--drain-delay", "20s", "--secure-serving=false"]
     with run_picker(tmp_path, [], flags=flags) as picker:
         picker.process.signal(signal.SIGTERM)
         for _ in range(200):
@@ -159,10 +186,11 @@ async def test_while_draining_health_says_no_and_streams_are_still_taken(tmp_pat
         assert picker.process.wait(15) == 1  # the second signal ends it at once
 
 
-def test_a_taken_port_is_told(tmp_path: Path) -> None:
-    with run_picker(tmp_path, []) as picker:
+def test_a_taken_port_is_told(tmp_path: Path, transport: str) -> None:
+    with run_picker(tmp_path, [], flags=[transport]) as picker:
         ports = PickerPorts.free()
         ended = run_to_its_end(
+            transport,
             *["--endpoints-file", str(picker.endpoints_file)],
             *["--grpc-port", str(picker.port), "--grpc-health-port", str(ports.health)],
             *["--metrics-port", str(ports.metrics)],

@@ -31,6 +31,7 @@ TOKOUT = "1 8 16 32 64 128 256 512 1024 2048 4096 8192"
 NTPOT = "0.001 0.002 0.005 0.01 0.02 0.05 0.1 0.2 0.5 1 2 5 10"
 SCHED = "0.0001 0.0002 0.0005 0.001 0.002 0.005 0.01 0.02 0.05 0.1"
 RATIO = "0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1"
+LAG = "0.0005 0.001 0.002 0.005 0.01 0.02 0.05 0.1 0.2 0.5 1 2 5 10"
 HITB = "0 16 32 64 128 256 512 1024 2048 4096 8192 16384 32768 65536"
 # fmt: on
 
@@ -58,6 +59,8 @@ CATALOGUE: dict[str, tuple[str, tuple[str, ...], str]] = {
     "inference_extension_prefix_indexer_size": ("gauge", (), ""),
     "inference_extension_prefix_indexer_hit_ratio": ("histogram", (), RATIO),
     "inference_extension_prefix_indexer_hit_bytes": ("histogram", (), HITB),
+    "epp_event_loop_lag_seconds": ("histogram", (), LAG),
+    "epp_scrape_interval_seconds": ("gauge", (), ""),
     "inference_extension_info": ("gauge", ("build_ref", "commit"), ""),
 }
 
@@ -71,6 +74,7 @@ def feed(probe: MetricsProbe) -> None:
     probe.response_complete("m", "t", seconds=2.0, size_bytes=70, is_streaming=True, usage=USAGE)
     probe.prefix_matched(3, 4, 64)
     probe.prefix_index_sized(12)
+    probe.loop_lagged(0.25)
 
 
 def series(probe: MetricsProbe, prefix: str = "") -> dict[str, float]:
@@ -96,8 +100,13 @@ def test_the_catalogue_has_upstream_s_names_types_labels_and_buckets() -> None:
         assert lines, name
         (family,) = text_string_to_metric_families(lines[0])
         assert set(family.samples[0].labels) - {"le"} == set(labels), name
-    ours = {line.split()[2] for line in page.splitlines() if line.startswith("# TYPE inference")}
+    ours = {
+        line.split()[2]
+        for line in page.splitlines()
+        if line.startswith(("# TYPE inference", "# TYPE epp"))
+    }
     assert ours == set(CATALOGUE)
+    assert "epp_event_loop_lag_seconds_sum 0.25\n" in page
     assert "_created" not in page
     assert "process_resident_memory_bytes" in page
 
@@ -129,6 +138,13 @@ def test_reports_become_numbers() -> None:
         f'{extension}_info{{build_ref="v1",commit="c0ffee"}}': 1,
     }
     assert {name: page.get(name) for name in expected} == expected
+
+
+def test_the_scrape_interval_is_the_one_reported_last() -> None:
+    probe = MetricsProbe(Datastore())
+    probe.scraped(0.05)
+    probe.scraped(0.12)
+    assert series(probe, "epp_scrape") == {"epp_scrape_interval_seconds": 0.12}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -9,8 +10,16 @@ import pytest
 from epp.datastore.store import Datastore
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
+from epp.telemetry.profile import Profile, Profiler
 from epp.telemetry.server import MetricsServer
 from tests.telemetry.worlds import StillClock, decision
+
+
+class QuickProfiler(Profiler):
+    """Knows at once how the time will be spent."""
+
+    async def run(self, seconds: float) -> Profile:
+        return Profile(seconds=seconds, stacks={("m.outer", "m.inner"): 500_000})
 
 
 @pytest.fixture
@@ -18,7 +27,8 @@ async def base() -> AsyncIterator[str]:
     log = DecisionLog(StillClock(), capacity=200)
     for number in range(150):
         log.decided(decision(f"r{number}"))
-    server = MetricsServer("127.0.0.1", 0, MetricsProbe(Datastore()).registry, log)
+    registry = MetricsProbe(Datastore()).registry
+    server = MetricsServer("127.0.0.1", 0, registry, log, QuickProfiler())
     await server.start()
     yield f"http://127.0.0.1:{server.port}"
     await server.stop()
@@ -50,7 +60,7 @@ async def test_the_page_is_compressed_for_those_who_take_it(
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
         assert answer.headers.get("Content-Encoding") == encoding
         body = await answer.read()
-    assert body.startswith(b"\x1f\x8b" if encoding else b"# HELP inference_extension_info ")
+    assert body.startswith(b"\x1f\x8b" if encoding else b"# HELP ")
 
 
 async def test_the_page_ends_with_a_line_end(base: str) -> None:
@@ -98,12 +108,80 @@ async def test_a_query_that_makes_no_sense_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/debug/profile", "m.outer;m.inner 500000\n"),
+        ("/debug/pprof/profile?seconds=120", "m.outer;m.inner 500000\n"),
+        (
+            "/debug/profile?seconds=1&format=top",
+            "CPU 0.500 s in 1.0 s, idle 0.500 s\n"
+            "   self ms  total ms  function\n"
+            "     500.0     500.0  m.inner\n"
+            "       0.0     500.0  m.outer\n",
+        ),
+    ],
+)
+async def test_a_profile_is_served_as_text(
+    client: aiohttp.ClientSession, path: str, text: str
+) -> None:
+    async with client.get(path) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/plain")
+        assert await answer.text() == text
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("seconds=0", "'seconds' must be a whole number from 1, not '0'\n"),
+        ("seconds=1.5", "'seconds' must be a whole number from 1, not '1.5'\n"),
+        ("seconds=121", "'seconds' must be at most 120, not 121\n"),
+        ("format=svg", "'format' must be 'collapsed' or 'top', not 'svg'\n"),
+        ("debug=1", "unknown parameter 'debug': there are 'seconds' and 'format'\n"),
+    ],
+)
+async def test_a_profile_that_cannot_be_is_refused(
+    client: aiohttp.ClientSession, query: str, text: str
+) -> None:
+    async with client.get(f"/debug/profile?{query}") as answer:
+        assert (answer.status, await answer.text()) == (400, text)
+
+
+async def test_a_second_profile_at_the_same_time_is_refused() -> None:
+    profiler = Profiler()
+    registry = MetricsProbe(Datastore()).registry
+    server = MetricsServer("127.0.0.1", 0, registry, DecisionLog(StillClock()), profiler)
+    await server.start()
+    async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession() as session:
+        first = tasks.create_task(profiler.run(60))
+        await asyncio.sleep(0)
+        async with session.get(f"http://127.0.0.1:{server.port}/debug/profile") as answer:
+            assert (answer.status, await answer.text()) == (409, "a profile is being taken\n")
+        first.cancel()
+    await server.stop()
+
+
+@pytest.mark.parametrize("path", ["/debug/profile", "/debug/pprof/profile"])
+async def test_without_a_profiler_there_are_no_profiles(path: str) -> None:
+    registry = MetricsProbe(Datastore()).registry
+    server = MetricsServer("127.0.0.1", 0, registry, DecisionLog(StillClock()))
+    await server.start()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{server.port}{path}") as answer,
+    ):
+        assert answer.status == 404
+    await server.stop()
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"),
     [
         ("GET", "/", 404),
         ("GET", "/debug/pprof/heap", 404),
         ("POST", "/metrics", 405),
         ("DELETE", "/debug/decisions", 405),
+        ("POST", "/debug/profile", 405),
+        ("HEAD", "/debug/profile", 405),
         ("HEAD", "/metrics", 200),
     ],
 )

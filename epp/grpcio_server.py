@@ -1,0 +1,168 @@
+"""The same services on grpcio, for those who ask for it with ``--transport=grpcio``.
+
+Slower, and with the defaults of grpcio's own HTTP/2: the limits and timers of the other transport
+do not apply. Streams are read and written by a task each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import grpc
+
+from epp.rpc import Handler, Message, Parts, Service, Services, Status
+
+logger = logging.getLogger("grpcio")
+
+Context: TypeAlias = Any  # grpc.aio.ServicerContext[bytes, bytes]; its read() has no true type
+
+# What the last stream's end needs to leave the process.
+_LAST_ANSWERS_SECONDS = 0.1
+
+
+class GrpcioServer:
+    """Serves gRPC services on one port; ``key_pair`` is a private key and a chain, both PEM."""
+
+    def __init__(
+        self,
+        services: Services,
+        tasks: asyncio.TaskGroup,
+        *,
+        max_message_bytes: int,
+        key_pair: tuple[bytes, bytes] | None = None,
+    ) -> None:
+        self._tasks = tasks
+        self._key_pair = key_pair
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        self._server.add_generic_rpc_handlers((_Handlers(services, tasks),))
+        self._stopping: asyncio.Task[None] | None = None
+        self.port = 0
+
+    async def start(self, host: str | None, port: int) -> None:
+        """Listen; ``host`` None is every address, ``port`` 0 any free one.
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        address = f"{host or '[::]'}:{port}"
+        try:
+            if self._key_pair is None:
+                self.port = self._server.add_insecure_port(address)
+            else:
+                credentials = grpc.ssl_server_credentials([self._key_pair])
+                self.port = self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise OSError(str(error)) from None
+        await self._server.start()
+
+    def drain(self) -> None:
+        """Take no more streams; running ones go on."""
+        if self._stopping is None:
+            # any grace will do, as stop() has the last word
+            self._stopping = self._tasks.create_task(self._server.stop(3600))
+
+    async def stop(self, text: str = "") -> None:
+        """End every call with UNAVAILABLE; what was just answered may still leave."""
+        self.drain()
+        await asyncio.sleep(_LAST_ANSWERS_SECONDS)
+        await self._server.stop(0)
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """Finds the service for a path; messages stay bytes."""
+
+    def __init__(self, services: Services, tasks: asyncio.TaskGroup) -> None:
+        self._services = services
+        self._tasks = tasks
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        service = self._services.get(handler_call_details.method)
+        if service is None:
+            return None
+
+        async def run(_requests: AsyncIterator[bytes], context: Context) -> None:
+            await _GrpcioCall(context).run(service, self._tasks)
+
+        return grpc.stream_stream_rpc_method_handler(run)
+
+
+class _GrpcioCall:
+    """One call: a task reads for the handler, and what it sends is written from a queue."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._is_finished = False
+        self._status: tuple[int, str] = (Status.OK, "")
+        self._trailers: Sequence[tuple[bytes, bytes]] = ()
+
+    @property
+    def metadata(self) -> Mapping[bytes, bytes]:
+        fields: dict[bytes, bytes] = {}
+        for key, value in self._context.invocation_metadata() or ():
+            name, text = key.encode(), value if isinstance(value, bytes) else value.encode()
+            fields[name] = fields[name] + b"," + text if name in fields else text
+        return fields
+
+    def send(self, message: Message) -> None:
+        if not self._is_finished:
+            self._outgoing.put_nowait(bytes(message))
+
+    def send_parts(self, parts: Parts) -> None:
+        self.send(b"".join(parts))
+
+    def finish(
+        self,
+        status: int = Status.OK,
+        text: str = "",
+        trailers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        if not self._is_finished:
+            self._is_finished = True
+            self._status, self._trailers = (status, text), trailers
+            self._outgoing.put_nowait(None)
+
+    async def run(self, service: Service, tasks: asyncio.TaskGroup) -> None:
+        """Until the handler finishes the call, or the client leaves."""
+        handler = service(self)
+        reading = tasks.create_task(self._read(handler))
+        try:
+            while (message := await self._outgoing.get()) is not None:
+                await self._context.write(message)
+        except grpc.aio.BaseError:
+            return  # the client is gone, or the server stops: nobody is left to answer
+        finally:
+            reading.cancel()
+            handler.ended()
+        if self._trailers:
+            self._context.set_trailing_metadata(
+                [(name.decode(), value.decode()) for name, value in self._trailers]
+            )
+        status, text = self._status
+        if status:
+            await self._context.abort(_CODES[status], text)
+
+    async def _read(self, handler: Handler) -> None:
+        try:
+            while not self._is_finished:
+                data = await self._context.read()
+                if not isinstance(data, bytes):
+                    handler.half_closed()
+                    return
+                handler.message(data)
+        except grpc.aio.BaseError:
+            self.finish(Status.CANCELLED)
+        except Exception as error:
+            logger.error("A gRPC handler failed", exc_info=error)
+            self.finish(Status.INTERNAL, "internal error")
+
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}

@@ -1,0 +1,172 @@
+"""What a hostile peer can do is bounded; what a busy one does is not punished."""
+
+from __future__ import annotations
+
+import pytest
+
+from epp.http2 import frames
+from epp.http2.frames import ErrorCode, Setting
+from epp.http2.limits import Limits
+from epp.http2.sender import MAX_STALLED_BYTES
+from epp.rpc import Status
+from tests.http2.wire import Peer, data, message, ping, rst
+
+ENOUGH = 1500
+"""More than the default budget of 1,000 strikes."""
+
+
+def flood(peer: Peer, *pieces: bytes) -> ErrorCode | None:
+    """Send until the connection is given up, at most ``ENOUGH`` times."""
+    for _ in range(ENOUGH):
+        peer.send(*pieces)
+        if peer.connection.is_dead:
+            return peer.goaway()
+        peer.frames()
+    return None
+
+
+def test_envoys_way_to_end_every_stream_is_never_throttled() -> None:
+    peer = Peer()
+    for stream_id in range(1, 40_001, 2):
+        peer.send(
+            peer.headers(stream_id) + data(stream_id, message(b"x")),
+            data(stream_id, b"", end=True) + rst(stream_id),
+        )
+        peer.written.clear()
+    assert not peer.connection.is_dead
+    assert len(peer.handlers) == 20_000
+    assert peer.connection.streams == 0
+
+
+def test_resets_of_answered_streams_are_never_throttled() -> None:
+    peer = Peer()
+    for stream_id in range(1, 6_001, 2):
+        peer.send(peer.headers(stream_id) + data(stream_id, message(b"x")))
+        peer.send(rst(stream_id, ErrorCode.CANCEL))
+        peer.written.clear()
+    assert not peer.connection.is_dead
+
+
+def test_rapid_reset() -> None:
+    peer = Peer()
+    for stream_id in range(1, 2 * ENOUGH, 2):
+        peer.send(peer.headers(stream_id) + rst(stream_id, ErrorCode.CANCEL))
+    assert peer.goaway() == ErrorCode.ENHANCE_YOUR_CALM
+    assert len(peer.handlers) <= 1001
+    assert peer.connection.streams == 0
+
+
+@pytest.mark.parametrize(
+    "useless",
+    [
+        ping(),
+        frames.settings(()),
+        frames.settings([(Setting.INITIAL_WINDOW_SIZE, 70_000)]),
+        data(1, b""),
+        frames.frame(frames.DATA, frames.PADDED, 1, b"\x01\0"),
+        frames.frame(frames.PRIORITY, 0, 1, b"\0\0\0\x03\x10"),
+    ],
+    ids=["ping", "settings", "windows", "empty data", "padding", "priority"],
+)
+def test_floods_of_frames_that_serve_nothing(useless: bytes) -> None:
+    peer = Peer(on_message=None)
+    peer.open(1)
+    assert flood(peer, useless) == ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_streams_that_make_us_reset_them() -> None:
+    peer = Peer(on_message=None)
+    for stream_id in range(1, 2 * ENOUGH, 2):
+        peer.send(peer.headers(stream_id), frames.window_update(stream_id, 0))
+        if peer.connection.is_dead:
+            break
+    assert peer.goaway() == ErrorCode.ENHANCE_YOUR_CALM
+    assert peer.connection.streams == 0
+
+
+def test_answers_in_crumbs() -> None:
+    peer = Peer(settings=[(Setting.INITIAL_WINDOW_SIZE, 0)])
+    peer.open(1).call.send(b"x" * 100_000)
+    assert flood(peer, frames.window_update(1, 1)) == ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_windows_that_toggle_under_many_streams() -> None:
+    peer = Peer(on_message=None)
+    for stream_id in range(1, 2001, 2):
+        peer.send(peer.headers(stream_id))
+    peer.frames()
+    toggle = frames.settings([(Setting.INITIAL_WINDOW_SIZE, 1)])
+    assert flood(peer, toggle) == ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_who_never_reads_costs_so_much_and_no_more() -> None:
+    limits = Limits(max_unsent_total_bytes=1 << 20, connection_window_bytes=1 << 20)
+    peer = Peer(limits, settings=[(Setting.INITIAL_WINDOW_SIZE, 1 << 30)])
+    peer.connection.pause()
+    peer.written.clear()
+    sent, allowed = 0, 1 << 20
+    for stream_id in range(1, 2001, 2):
+        if sent + 16_000 > allowed or peer.connection.is_dead:
+            break
+        peer.send(peer.headers(stream_id), data(stream_id, message(b"x" * 15_990)))
+        sent += 15_995
+        allowed += sum(
+            frames.increment(f.payload)
+            for f in peer.frames()
+            if f.kind == frames.WINDOW_UPDATE and f.stream_id == 0
+        )
+    assert peer.connection.sender.queued_bytes <= 2 * (1 << 20) + 2 * 16_000
+    assert not peer.connection.is_dead
+
+
+def test_who_never_reads_our_control_frames_is_given_up() -> None:
+    peer = Peer(Limits(max_strikes=1 << 30))
+    peer.connection.pause()
+    written = 0
+    for _ in range(400):
+        peer.send(ping() * 1000)
+        written += len(peer.written)
+        peer.written.clear()
+        if peer.connection.is_dead:
+            break
+    assert peer.connection.is_dead
+    assert written < MAX_STALLED_BYTES + 100_000
+
+
+def test_a_header_bomb_ends_the_connection() -> None:
+    peer = Peer()
+    bomb = b"\x40\x01a\x7f\xe1\x1e" + b"x" * 4000 + b"\xbe" * 12_000
+    peer.send(frames.frame(frames.HEADERS, frames.END_HEADERS, 1, bomb))
+    assert peer.goaway() == ErrorCode.COMPRESSION_ERROR
+
+
+def test_a_huge_message_that_never_comes_costs_nothing() -> None:
+    peer = Peer()
+    for stream_id in range(1, 2001, 2):
+        peer.send(peer.headers(stream_id), data(stream_id, b"\0\x03\xff\xff\xff" + b"x" * 100))
+    assert peer.connection.partial_bytes == 1000 * 100
+    peer.connection.lost()
+    assert peer.connection.partial_bytes == 0
+
+
+def test_time_forgives() -> None:
+    peer = Peer()
+    peer.connection.refill(0.0)
+    for second in range(1, 40):
+        for _ in range(90):
+            peer.send(ping())
+        peer.frames()
+        peer.connection.refill(float(second))
+    assert not peer.connection.is_dead
+
+
+def test_an_honest_stream_survives_its_neighbours_resets() -> None:
+    peer = Peer()
+    peer.open(1)
+    for stream_id in range(3, 1003, 2):
+        peer.send(peer.headers(stream_id) + rst(stream_id, ErrorCode.CANCEL))
+    peer.frames()
+    peer.send(data(1, message(b"still here"), end=True))
+    answer = peer.answers(1)
+    assert answer.messages == [b"still here"]
+    assert answer.status == Status.OK
