@@ -29,14 +29,15 @@ class Relay:
         """
         if not self._stream.is_answering:
             return None
-        end = len(data) - len(self._rest)
-        heads = usual.piece_heads(end)
-        if heads is None or not data.startswith(heads[0]) or not data.endswith(self._rest):
+        if not data.endswith(self._rest) or not self._rest:
             rest = usual.rest_of(data)
-            if rest is None or rest == self._rest:
+            if rest is None:
                 return None
             self._rest = rest
-            return self.answer(data)
+        end = len(data) - len(self._rest)
+        heads = usual.piece_heads(end)
+        if heads is None or not data.startswith(heads[0]):
+            return None
         head, answer_head = heads
         piece = data[len(head) : end]
         self._stream.exchange.response_chunk(piece)
