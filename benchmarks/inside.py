@@ -28,7 +28,7 @@ from epp.exchange import Exchange
 from epp.extproc import codec
 from epp.extproc.events import Decide, End
 from epp.extproc.pb import ext_proc_pb2 as pb
-from epp.extproc.relay import relay
+from epp.extproc.relay import Relay
 from epp.extproc.stepping import start
 from epp.extproc.stream import Stream
 from epp.plugins.parsers.openai import OpenAIParser
@@ -71,13 +71,14 @@ class Inside:
             random=random,
         )
 
-    def stream(self) -> Stream:
-        """A new stream with its exchange."""
-        return Stream(Exchange(clock=self._clock, probe=self._probe, datastore=self.store))
+    def stream(self) -> tuple[Stream, Relay]:
+        """A new stream with its exchange, and its short way."""
+        stream = Stream(Exchange(clock=self._clock, probe=self._probe, datastore=self.store))
+        return stream, Relay(stream)
 
-    def feed(self, stream: Stream, message: bytes) -> None:
+    def feed(self, stream: Stream, relay: Relay, message: bytes) -> None:
         """Decode, decide where that is due, and encode every answer."""
-        if relay(stream, message) is not None:
+        if relay.answer(message) is not None:
             return
         for output in stream.receive(codec.decode(message)):
             if isinstance(output, Decide):
@@ -91,9 +92,9 @@ class Inside:
 
     def request(self, messages: list[bytes]) -> None:
         """One request from its headers to the end of its answer."""
-        stream = self.stream()
+        stream, relay = self.stream()
         for message in messages:
-            self.feed(stream, message)
+            self.feed(stream, relay, message)
         stream.closed()
 
 
@@ -124,7 +125,17 @@ def messages(body: bytes) -> list[bytes]:
         pb.ProcessingRequest(response_body=pb.HttpBody(body=ANSWER)),
         pb.ProcessingRequest(response_body=pb.HttpBody(end_of_stream=True)),
     ]
-    return [part.SerializeToString() for part in parts]
+    return [as_sent(part) for part in parts]
+
+
+def as_sent(message: pb.ProcessingRequest) -> bytes:
+    """The message with the metadata that Envoy adds: from the answer on, who serves."""
+    message.metadata_context.SetInParent()
+    if (message.WhichOneof("request") or "").startswith("response"):
+        fields = message.metadata_context.filter_metadata["envoy.lb"].fields
+        fields["x-gateway-destination-endpoint"].string_value = "10.0.0.1:3"
+        fields["x-gateway-destination-endpoint-served"].string_value = "10.0.0.1:3"
+    return message.SerializeToString()
 
 
 class Work(NamedTuple):
@@ -156,14 +167,14 @@ def works() -> list[Work]:
 
 
 def _chunk(inside: Inside) -> Callable[[], None]:
-    stream = inside.stream()
+    stream, relay = inside.stream()
     for message in messages(completion("word"))[:3]:  # so that its tokens are counted
-        inside.feed(stream, message)
+        inside.feed(stream, relay, message)
     kind = pb.HeaderValue(key="content-type", raw_value=b"text/event-stream")
     started = pb.HttpHeaders(headers=pb.HeaderMap(headers=[kind]))
-    inside.feed(stream, pb.ProcessingRequest(response_headers=started).SerializeToString())
-    chunk = pb.ProcessingRequest(response_body=pb.HttpBody(body=CHUNK)).SerializeToString()
-    return lambda: inside.feed(stream, chunk)
+    inside.feed(stream, relay, as_sent(pb.ProcessingRequest(response_headers=started)))
+    chunk = as_sent(pb.ProcessingRequest(response_body=pb.HttpBody(body=CHUNK)))
+    return lambda: inside.feed(stream, relay, chunk)
 
 
 def _page() -> Callable[[], None]:

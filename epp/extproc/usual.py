@@ -54,8 +54,8 @@ LONG_BYTES = 4096
 def read(data: Message) -> Event | None:
     """A usual message as an event; None for any other.
 
-    Saves protobuf's tree and, for a long body, two copies: 0.35 us for a short piece instead of
-    0.6 us, 0.8 us instead of 9.9 us for 400 kB.
+    Saves protobuf's trees and, for a long body, two copies: 0.6 us instead of 2 us for a chunk with
+    its metadata, 0.8 us instead of 9.9 us for 400 kB.
     """
     try:
         tag = data[0]
@@ -80,32 +80,25 @@ def read(data: Message) -> Event | None:
         return None  # cut short, or broken: protobuf says what is wrong
 
 
-def read_piece(data: Message) -> tuple[bytes, Message] | None:
-    """A piece of the model server's body, not its last one: the answer to it, and the piece.
-
-    None for any other message, and for a piece that is too long for one answer.
-    """
-    end = len(data)
-    heads = _piece_heads(end)
-    if heads is None or not data.startswith(heads[0]):
-        try:
-            size, start = _varint_at(data, 1)
-            end = start + size
-            if end >= len(data) or read_rest(data[end:]) is None:
-                return None
-        except (IndexError, DecodeError):
+def rest_of(data: Message) -> bytes | None:
+    """What follows the first field of a message; None when it cannot be told from it."""
+    try:
+        size, start = _varint_at(data, 1)
+        rest = data[start + size :]
+        if start + size > len(data) or read_rest(rest) is None:
             return None
-        heads = _piece_heads(end)
-        if heads is None or not data.startswith(heads[0]):
-            return None
-    head, answer_head = heads
-    body = data[len(head) : end]
-    return answer_head + body, body
+    except (IndexError, DecodeError):
+        return None
+    return bytes(rest)
 
 
 @lru_cache(maxsize=4096)
-def _piece_heads(size: int) -> tuple[bytes, bytes] | None:
-    """What stands in front of a piece: in a message of this size, and in the answer to it."""
+def piece_heads(size: int) -> tuple[bytes, bytes] | None:
+    """What stands in front of a piece of an answer: in a message of this size, and in our answer.
+
+    The message is nothing but the piece, not its last one. None where there is no such message,
+    and where the piece is too long for one answer.
+    """
     length = _length(size)
     inner = size - 1 - len(length)
     body_head = _body_head(inner)

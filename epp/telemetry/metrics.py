@@ -4,7 +4,7 @@ Names, labels and buckets are those of the upstream picker.
 
 Differs: label values are valid UTF-8 of at most 128 bytes, and after 1,000 different ones a metric
 counts the rest as ``other``; upstream ends on bytes that are no UTF-8 and keeps any number of names
-of any length. Metrics without labels are there, as zeros, from the start.
+of any length. Metrics without labels and those of plugins are there, as zeros, from the start.
 
 Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/metrics.
 """

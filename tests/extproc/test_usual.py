@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from epp.extproc import codec, usual
-from epp.extproc.events import MAX_PIECE_BYTES, BodyAnswer, Direction, RequestBody, ResponseBody
+from epp.extproc.events import RequestBody, ResponseBody
 from epp.extproc.pb import ext_proc_pb2 as pb
 
 METADATA = pb.ProcessingRequest(metadata_context=pb.Metadata()).SerializeToString()
@@ -53,37 +51,3 @@ def test_a_long_body_of_a_request_shares_the_bytes_of_its_message() -> None:
 def test_a_size_that_no_body_has_is_left_to_protobuf(size: int, byte: bytes) -> None:
     length = bytes((size,)) if size < 128 else bytes((size & 0x7F | 0x80, 1))
     assert usual.read(b"\x2a" + length + byte * size) is None
-    assert usual.read_piece(b"\x2a" + length + byte * size) is None
-
-
-@given(
-    st.binary(min_size=1, max_size=300) | st.sampled_from([bytes(MAX_PIECE_BYTES)]),
-    st.sampled_from([b"", METADATA]),
-)
-def test_a_piece_is_answered_as_the_long_way_answers_it(body: bytes, rest: bytes) -> None:
-    data = piece(body) + rest
-    expected = codec.encode(BodyAnswer(Direction.RESPONSE, body, False))
-    assert usual.read_piece(data) == (expected, body)
-    assert usual.read_piece(bytearray(data)) == (expected, body)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\x00",
-        bytes(132),
-        b"\x2a",
-        b"\x2a\x80",
-        b"\x2a\xff\xff\xff\xff\x01",
-        piece(b""),
-        piece(b"x", end=True),
-        piece(bytes(MAX_PIECE_BYTES + 1)),
-        piece(b"x")[:-1],
-        piece(b"x") + b"\xff",
-        piece(b"x") + piece(b"y"),
-        pb.ProcessingRequest(request_body=pb.HttpBody(body=b"x")).SerializeToString(),
-    ],
-)
-def test_anything_but_a_piece_is_left_to_the_long_way(data: bytes) -> None:
-    assert usual.read_piece(data) is None
