@@ -61,8 +61,8 @@ class Sender:
 
     ``write`` takes bytes for the socket; ``wake`` is called when there is something to ``flush``.
     ``queued_bytes`` is what all streams have queued, ``is_overrun`` tells that the peer does not
-    read. ``crumbs`` counts frames that the windows made tiny, one after the other, and that completed
-    nothing: an honest peer causes one now and then, when a window comes to its end.
+    read. ``crumbs`` counts frames that the windows made tiny, one after the other, and that
+    completed nothing: an honest peer causes one now and then, when a window comes to its end.
     """
 
     __slots__ = (
