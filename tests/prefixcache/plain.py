@@ -1,4 +1,4 @@
-"""The plain versions of the room: chained XXH64, dictionaries, and sums of Python's integers."""
+"""The plain versions of the room: chained XXH64, and dictionaries."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from xxhash import xxh64_digest, xxh64_intdigest
-
-from epp.prefixcache.hashing import BlockHasher
 
 
 def chained_hashes(
@@ -29,35 +27,6 @@ def chained_hashes(
         link = value.to_bytes(8, "little")
         hashes.append(value)
     return tuple(hashes)
-
-
-def keyed_hashes(
-    hasher: BlockHasher, text: bytes, *, model: str, block_bytes: int, cache_salt: str = ""
-) -> list[int]:
-    """The sums that ``BlockHasher`` describes, word by word."""
-    word_bytes = block_bytes + -block_bytes % 4
-    blocks = len(text) // block_bytes
-    of_words = hasher._words.first(word_bytes // 4).tolist()
-    of_blocks = hasher._blocks.first(2 * blocks).tolist()
-    offset = hasher._offset.tolist()[0]
-    prefix = hasher._seed(model, cache_salt, block_bytes).tolist()
-    hashes = []
-    for i in range(blocks):
-        block = text[i * block_bytes : (i + 1) * block_bytes].ljust(word_bytes, b"\0")
-        words = [int.from_bytes(block[w : w + 4], "little") for w in range(0, word_bytes, 4)]
-        halves = [
-            upper(offset[lane] + sum(w * k[lane] for w, k in zip(words, of_words, strict=True)))
-            for lane in (0, 1)
-        ]
-        for lane in (0, 1):
-            prefix[lane] += halves[0] * of_blocks[2 * i][lane]
-            prefix[lane] += halves[1] * of_blocks[2 * i + 1][lane]
-        hashes.append(upper(prefix[0]) | upper(prefix[1]) << 32 or 1)
-    return hashes
-
-
-def upper(number: int) -> int:
-    return number >> 32 & 0xFFFFFFFF
 
 
 class PlainIndex:

@@ -6,136 +6,101 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from epp.prefixcache.hashing import Hashes
-from epp.prefixcache.index import FEW, PrefixIndex
+from epp.prefixcache.index import MANY, MAX_FRESH, PATIENCE, PrefixIndex
 from tests.prefixcache.families import check_families
 from tests.prefixcache.plain import PlainIndex
 
-KEYS = np.array([Random(n).getrandbits(64) for n in range(10_000)], np.uint64)
-MANY = 5 * FEW
+KEYS = [Random(n).getrandbits(64) for n in range(3 * MANY)]
+FOR_EVER = 1 << 30
 
 
-def blocks(*numbers: int) -> Hashes:
-    """The hashes of numbered blocks, with numpy's way of counting."""
-    return KEYS[list(numbers)]
+def test_a_decision_counts_at_once_and_after_it_has_settled() -> None:
+    index = PrefixIndex()
+    index.add("a", KEYS[:3], capacity=FOR_EVER)
+    index.add("b", KEYS[:2], capacity=FOR_EVER)
+    for _ in range(2):
+        assert index.match(KEYS[:4]) == {"a": 3, "b": 2}
+        assert index.match(KEYS[4:]) == index.match(()) == {}
+        index.settle()
+    assert len(index) == 5
 
 
-def index(**endpoints: list[int]) -> PrefixIndex:
-    made = PrefixIndex()
-    for endpoint_id, numbers in endpoints.items():
-        made.add(endpoint_id, blocks(*numbers), capacity=100)
-    return made
+def test_fresh_and_settled_blocks_of_one_endpoint_count_once() -> None:
+    index = PrefixIndex()
+    index.add("a", KEYS[:3], capacity=FOR_EVER)
+    index.settle()
+    index.add("a", KEYS[:2], capacity=FOR_EVER)
+    index.add("b", KEYS[1:5], capacity=FOR_EVER)
+    assert index.match(KEYS[:5]) == {"a": 3, "b": 4}
 
 
-@pytest.mark.parametrize(
-    ("asked", "expected"),
-    [
-        ([1, 2, 3], {"a": 3, "b": 2}),
-        ([1], {"a": 1, "b": 1}),
-        ([9, 1, 2], {}),
-        ([1, 9, 2], {"a": 1, "b": 1}),
-        ([], {}),
-    ],
-)
-def test_blocks_count_up_to_the_first_that_nobody_has(
-    asked: list[int], expected: dict[str, int]
-) -> None:
-    assert index(a=[1, 2, 3], b=[1, 2]).match(blocks(*asked)) == expected
+def test_many_blocks_settle_at_once_and_keep_their_order() -> None:
+    index = PrefixIndex()
+    index.add("a", KEYS[:10], capacity=2 * MANY)
+    index.add("a", np.array(KEYS[10 : 2 * MANY], np.uint64), capacity=FOR_EVER)
+    assert len(index) == 2 * MANY
+    index.add("a", np.array(KEYS[2 * MANY : 3 * MANY], np.uint64)[: MANY + 5], capacity=1)
+    index.settle()
+    assert len(index) == 2 * MANY
+    assert index.match(KEYS[:1]) == {}
+    assert index.match(np.array(KEYS[MANY : 3 * MANY], np.uint64)) == {"a": 2 * MANY}
 
 
-def test_a_block_after_a_gap_still_counts_while_somebody_fills_the_gap() -> None:
-    assert index(a=[1, 3], b=[1, 2]).match(blocks(1, 2, 3)) == {"a": 2, "b": 2}
-
-
-def test_the_block_that_was_used_longest_ago_goes_first() -> None:
-    made = PrefixIndex()
-    made.add("a", blocks(1, 2), capacity=2)
-    made.add("a", blocks(1), capacity=2)
-    made.add("a", blocks(3), capacity=2)
-    assert [made.match(blocks(block)) for block in (1, 2, 3)] == [{"a": 1}, {}, {"a": 1}]
+def test_an_endpoint_holds_an_eighth_more_than_its_capacity_at_most() -> None:
+    index = PrefixIndex()
+    for key in KEYS[:500]:
+        index.add("a", [key], capacity=80)
+        index.add("small", [key], capacity=7)
+    held = [key for key in KEYS[:500] if "a" in index.match([key])]
+    assert set(KEYS[420:500]) <= set(held)
+    assert len(held) <= 90
+    assert sum("small" in index.match([key]) for key in KEYS[:500]) == 7
 
 
 def test_the_capacity_is_that_of_the_first_time() -> None:
-    made = PrefixIndex()
-    made.add("a", blocks(1, 2), capacity=2)
-    made.add("a", blocks(3, 4, 5), capacity=100)
-    assert len(made) == 2
-    made.remove("a")
-    made.add("a", blocks(1, 2, 3), capacity=3)
-    assert len(made) == 3
+    index = PrefixIndex()
+    index.add("a", KEYS[:2], capacity=2)
+    index.add("a", KEYS[2:5], capacity=100)
+    assert len(index) == 2
 
 
-@pytest.mark.parametrize("count", [4, MANY])
-def test_more_blocks_at_once_than_fit_keep_the_last_ones(count: int) -> None:
-    made = PrefixIndex()
-    made.add("a", KEYS[:count], capacity=2)
-    assert made.match(KEYS[count - 2 : count]) == {"a": 2}
-    assert made.match(blocks(0)) == made.match(blocks(count - 3)) == {}
+def test_fresh_blocks_of_many_endpoints_have_a_limit_together() -> None:
+    index = PrefixIndex()
+    for i in range(2 * MAX_FRESH // 500):
+        index.add(
+            f"e{i}", [Random(f"{i} {n}").getrandbits(64) for n in range(500)], capacity=FOR_EVER
+        )
+    assert len(index._fresh) <= MAX_FRESH
+    assert index._waiting <= MAX_FRESH
+    index.settle()
+    assert not index._fresh
+    assert len(index) == 2 * MAX_FRESH // 500 * 500
 
 
-@pytest.mark.parametrize("count", [3, MANY])
-def test_a_block_that_comes_twice_is_one_block_used_last_where_it_comes_last(count: int) -> None:
-    made = PrefixIndex()
-    made.add("a", np.concatenate((KEYS[:count], KEYS[:1])), capacity=count)
-    made.add("a", KEYS[count : 2 * count - 1], capacity=count)
-    assert len(made) == count
-    assert made.match(KEYS[:1]) == {"a": 1}
+@pytest.mark.parametrize("settles", [False, True])
+def test_a_removed_endpoint_is_forgotten_and_its_flag_means_another_one(settles: bool) -> None:
+    index = PrefixIndex()
+    index.add("a", KEYS[:3], capacity=FOR_EVER)
+    index.add("b", KEYS[:1], capacity=FOR_EVER)
+    if settles:
+        index.settle()
+    index.remove("a")
+    index.remove("nobody")
+    index.add("c", KEYS[5:6], capacity=FOR_EVER)
+    assert index.match(KEYS[:3]) == {"b": 1}
+    assert index.match(KEYS[5:6]) == {"c": 1}
 
 
-@pytest.mark.parametrize("size", [3, 5000])
-def test_a_removed_endpoint_is_forgotten_at_once_and_leaves_nothing_in_the_end(size: int) -> None:
-    made = PrefixIndex()
-    made.add("a", KEYS[:size], capacity=size)
-    made.add("b", KEYS[1 : size + 1], capacity=size)
-    made.remove("a")
-    assert made.match(KEYS[:1]) == {}
-    assert made.match(KEYS[1:size]) == {"b": size - 1}
-    assert len(made) == size
-    made.remove("b")
-    made.remove("nobody")
-    assert len(made) == 0
-    for _ in range(50):
-        made.add("c", KEYS[:1], capacity=1)
-    assert [len(group.table) for group in made._groups] == [1]
-    made.remove("c")
-    assert not made._groups
-    assert not made._members
-    assert not made._leaving
-
-
-def test_an_endpoint_that_comes_back_starts_from_nothing() -> None:
-    made = index(a=list(range(5000)), b=[0])
-    made.remove("a")
-    made.add("a", KEYS[:1], capacity=9)
-    assert made.match(KEYS[:5000]) == {"a": 1, "b": 1}
-    assert len(made) == 2
-
-
-@pytest.mark.parametrize("count", [3, 1000])
-def test_more_than_64_endpoints_are_matched_like_one(count: int) -> None:
-    made = PrefixIndex()
-    names = [f"e{i}" for i in range(150)]
-    for i, name in enumerate(names):
-        made.add(name, KEYS[i % 2 : count], capacity=count)
-    assert made.match(KEYS[:count]) == {n: count - i % 2 for i, n in enumerate(names)}
-    # Only an endpoint of the first table has the second block, only later ones the third.
-    made = PrefixIndex()
-    for i, name in enumerate(names):
-        made.add(name, KEYS[[0, 2] if i else [0, 1, *range(3, count)]], capacity=count)
-    expected = dict.fromkeys(names, 2) | {"e0": count - 1}
-    assert made.match(KEYS[:count]) == expected
-
-
-def test_every_endpoint_of_many_patterns_is_counted() -> None:
-    made, plain = PrefixIndex(), PlainIndex()
-    random = np.random.default_rng(1)
-    for i in range(60):
-        some = KEYS[:3000][random.random(3000) < 0.5]
-        made.add(f"e{i}", some, capacity=3000)
-        plain.add(f"e{i}", some.tolist(), capacity=3000)
-    assert made.match(KEYS[:3000]) == plain.match(KEYS[:3000].tolist())
+def test_an_endpoint_settles_when_it_has_waited_long_enough() -> None:
+    index = PrefixIndex()
+    for start in range(0, PATIENCE, MANY):
+        index.add("a", KEYS[start : start + MANY], capacity=FOR_EVER)
+    assert len(index._fresh) == len(index) == PATIENCE
+    index.add("a", KEYS[PATIENCE : PATIENCE + 1], capacity=FOR_EVER)
+    assert not index._fresh
+    assert len(index) == PATIENCE + 1
 
 
 def test_families_of_prompts_match_as_with_chained_hashes_and_dictionaries() -> None:
@@ -148,33 +113,37 @@ BLOCKS = st.lists(st.integers(0, 130), max_size=6) | RUNS
 
 
 class Model(RuleBasedStateMachine):
-    """The index beside its plain version."""
+    """The index beside its plain version: equal while nothing has to go, or when it is settled."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.index = PrefixIndex()
-        self.plain = PlainIndex()
+        self.index, self.plain = PrefixIndex(), PlainIndex()
+        self.endless, self.plain_endless = PrefixIndex(), PlainIndex()
 
     @rule(endpoint=ENDPOINTS, numbers=BLOCKS, capacity=st.integers(1, 50))
     def add(self, endpoint: str, numbers: list[int], capacity: int) -> None:
-        self.index.add(endpoint, blocks(*numbers), capacity=capacity)
-        self.plain.add(endpoint, blocks(*numbers).tolist(), capacity=capacity)
+        keys = [KEYS[number] for number in numbers]
+        self.index.add(endpoint, keys, capacity=capacity)
+        self.plain.add(endpoint, keys, capacity=capacity)
+        self.endless.add(endpoint, keys, capacity=FOR_EVER)
+        self.plain_endless.add(endpoint, keys, capacity=FOR_EVER)
 
     @rule(endpoint=ENDPOINTS)
     def remove(self, endpoint: str) -> None:
-        self.index.remove(endpoint)
-        self.plain.remove(endpoint)
+        for index in (self.index, self.plain, self.endless, self.plain_endless):
+            index.remove(endpoint)
+
+    @rule()
+    def settle_some(self) -> None:
+        self.endless.settle()
 
     @rule(numbers=BLOCKS)
     def match(self, numbers: list[int]) -> None:
-        asked = blocks(*numbers)
-        assert self.index.match(asked) == self.plain.match(asked.tolist())
-
-    @invariant()
-    def every_block_has_the_same_holders(self) -> None:
+        keys = [KEYS[number] for number in numbers]
+        assert self.endless.match(keys) == self.plain_endless.match(keys)
+        self.index.settle()
+        assert self.index.match(keys) == self.plain.match(keys)
         assert len(self.index) == len(self.plain)
-        for key in KEYS[:131]:
-            assert self.index.match(key[None]) == self.plain.match([int(key)])
 
 
 TestTheIndexBesideItsPlainVersion = Model.TestCase
