@@ -74,7 +74,7 @@ def read_fields(pairs: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
 
 
 def _has_forbidden_bytes(names: Iterable[bytes], values: Iterable[bytes]) -> bool:
-    """Looked through together, which takes a third of the time."""
+    """Joined first, as one look at everything costs less than one at each."""
     text = b"".join(values)
     return (
         b"\n" in text

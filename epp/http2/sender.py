@@ -22,11 +22,10 @@ from epp.http2.frames import (
     DATA,
     DEFAULT_FRAME_BYTES,
     DEFAULT_WINDOW,
-    END_HEADERS,
     END_STREAM,
-    HEADERS,
     frame,
     head,
+    header_block,
     message_head,
     write_u32,
 )
@@ -60,9 +59,9 @@ class Sender:
     """Sends frames of many streams over one connection.
 
     ``write`` takes bytes for the socket; ``wake`` is called when there is something to ``flush``.
-    ``queued_bytes`` is what all streams have queued, ``is_overrun`` tells that the peer does not read.
-    ``crumbs`` counts frames that the windows made tiny, one after the other, and that completed
-    nothing: an honest peer causes one now and then, when a window comes to its end.
+    ``queued_bytes`` is what all streams have queued, ``is_overrun`` tells that the peer does not
+    read. ``crumbs`` counts frames that the windows made tiny, one after the other, and that
+    completed nothing: an honest peer causes one now and then, when a window comes to its end.
     """
 
     __slots__ = (
@@ -114,7 +113,7 @@ class Sender:
         """Send a header block; ``end`` closes our side of the stream."""
         if self._table_update:
             block, self._table_update = self._table_update + block, b""
-        self.control(frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream_id, block))
+        self.control(header_block(stream_id, block, end=end))
 
     def end(self, stream_id: int) -> None:
         """Close our side of the stream without trailers."""
