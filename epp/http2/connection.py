@@ -152,11 +152,13 @@ class Connection:
 
     def drain(self) -> None:
         """Take no more streams; those that are on their way now, and the running ones, go on."""
-        self._control.drain()
+        if not self.is_dead:
+            self._control.drain()
 
     def ping(self) -> None:
         """Ask whether the peer is still there."""
-        self._control.ping()
+        if not self.is_dead:
+            self._control.ping()
 
     def finish_all(self, status: Status, text: str) -> None:
         """End every running call with this status."""
@@ -180,7 +182,8 @@ class Connection:
     def resume(self) -> None:
         """The socket takes more again."""
         self.sender.resume()
-        self._credit()
+        if not self.is_dead:
+            self._credit()
 
     def fail(self, code: ErrorCode, text: str) -> None:
         """Give the connection up."""

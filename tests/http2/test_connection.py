@@ -436,6 +436,19 @@ def test_a_connection_that_is_given_up_ends_every_call_once() -> None:
     assert peer.frames() == []
 
 
+def test_nothing_follows_the_goaway_of_a_connection_that_is_given_up() -> None:
+    peer = Peer(Limits(connection_window_bytes=70_000, max_unsent_total_bytes=1))
+    peer.open(1)
+    peer.connection.pause()
+    peer.send(*[data(1, message(b"x" * 12_000)) for _ in range(3)])  # half the window
+    peer.send(frames.window_update(0, 0))
+    assert peer.goaway() == ErrorCode.PROTOCOL_ERROR
+    peer.connection.resume()
+    peer.connection.drain()
+    peer.connection.ping()
+    assert peer.frames() == []
+
+
 def test_ending_all_calls_says_why() -> None:
     peer = Peer()
     peer.open(1)
