@@ -37,7 +37,6 @@ LIMITS = Limits(
     connection_window_bytes=90_000,
     max_unsent_bytes=20_000,
     max_unsent_total_bytes=50_000,
-    max_strikes=100_000,
 )
 MOST_QUEUED_BYTES = LIMITS.max_unsent_total_bytes + LIMITS.connection_window_bytes + 16_384
 """From the limit on, nothing more is allowed than what already was."""

@@ -306,8 +306,9 @@ class Stream:
 
     def _finish_with(self, block: bytes) -> None:
         self._tail = block
-        self._drop_partial()
-        if not self.queued_bytes:
+        if self.queued_bytes:
+            self._drop_partial()
+        else:
             self._end()
 
     def _end(self) -> None:
