@@ -28,6 +28,7 @@ from epp.exchange import Exchange
 from epp.extproc import codec
 from epp.extproc.events import Decide, End
 from epp.extproc.pb import ext_proc_pb2 as pb
+from epp.extproc.relay import Relay
 from epp.extproc.stepping import start
 from epp.extproc.stream import Stream
 from epp.plugins.parsers.openai import OpenAIParser
@@ -70,12 +71,15 @@ class Inside:
             random=random,
         )
 
-    def stream(self) -> Stream:
-        """A new stream with its exchange."""
-        return Stream(Exchange(clock=self._clock, probe=self._probe, datastore=self.store))
+    def stream(self) -> tuple[Stream, Relay]:
+        """A new stream with its exchange, and its short way."""
+        stream = Stream(Exchange(clock=self._clock, probe=self._probe, datastore=self.store))
+        return stream, Relay(stream)
 
-    def feed(self, stream: Stream, message: bytes) -> None:
+    def feed(self, stream: Stream, relay: Relay, message: bytes) -> None:
         """Decode, decide where that is due, and encode every answer."""
+        if relay.answer(message) is not None:
+            return
         for output in stream.receive(codec.decode(message)):
             if isinstance(output, Decide):
                 decision = start(self._director.decide(stream.exchange, output.request))
@@ -88,14 +92,24 @@ class Inside:
 
     def request(self, messages: list[bytes]) -> None:
         """One request from its headers to the end of its answer."""
-        stream = self.stream()
+        stream, relay = self.stream()
         for message in messages:
-            self.feed(stream, message)
+            self.feed(stream, relay, message)
         stream.closed()
 
 
-def messages(prompt: str) -> list[bytes]:
-    """What Envoy sends for a completions request and its answer."""
+def completion(prompt: str) -> bytes:
+    """A body with a prompt."""
+    return b'{"model":"m","prompt":"' + prompt.encode() + b'"}'
+
+
+def chat(prompt: str) -> bytes:
+    """A body with a message."""
+    return b'{"model":"m","messages":[{"role":"user","content":"' + prompt.encode() + b'"}]}'
+
+
+def messages(body: bytes) -> list[bytes]:
+    """What Envoy sends for a request with this body, and for its answer."""
     names = (
         ":authority :path :method :scheme user-agent accept content-type x-forwarded-for x-a x-b"
     )
@@ -103,7 +117,6 @@ def messages(prompt: str) -> list[bytes]:
     values = [pb.HeaderValue(key=name, raw_value=b"some value") for name in names.split()]
     headers = pb.HeaderMap(headers=values)
     mode = pb.ProtocolConfiguration(request_body_mode=pb.FULL_DUPLEX_STREAMED)
-    body = b'{"model":"m","prompt":"' + prompt.encode() + b'"}'
     parts = [
         pb.ProcessingRequest(request_headers=pb.HttpHeaders(headers=headers), protocol_config=mode),
         pb.ProcessingRequest(request_body=pb.HttpBody(body=body)),
@@ -112,7 +125,17 @@ def messages(prompt: str) -> list[bytes]:
         pb.ProcessingRequest(response_body=pb.HttpBody(body=ANSWER)),
         pb.ProcessingRequest(response_body=pb.HttpBody(end_of_stream=True)),
     ]
-    return [part.SerializeToString() for part in parts]
+    return [as_sent(part) for part in parts]
+
+
+def as_sent(message: pb.ProcessingRequest) -> bytes:
+    """The message with the metadata that Envoy adds: from the answer on, who serves."""
+    message.metadata_context.SetInParent()
+    if (message.WhichOneof("request") or "").startswith("response"):
+        fields = message.metadata_context.filter_metadata["envoy.lb"].fields
+        fields["x-gateway-destination-endpoint"].string_value = "10.0.0.1:3"
+        fields["x-gateway-destination-endpoint-served"].string_value = "10.0.0.1:3"
+    return message.SerializeToString()
 
 
 class Work(NamedTuple):
@@ -129,11 +152,14 @@ class Work(NamedTuple):
 def works() -> list[Work]:
     """Everything that is timed without a transport; ``python -m benchmarks.check`` watches it."""
     inside = Inside()
-    small, medium, long = (messages("word " * (size // 5)) for size in (50, 8_000, 400_000))
+    prompts = ["word " * (size // 5) for size in (50, 8_000, 400_000)]
+    small, medium, long = (messages(completion(prompt)) for prompt in prompts)
+    long_chat = messages(chat(prompts[-1]))
     return [
         Work("small request", lambda: inside.request(small)),
         Work("8 kB prompt", lambda: inside.request(medium)),
         Work("400 kB prompt", lambda: inside.request(long), bulk),
+        Work("400 kB chat", lambda: inside.request(long_chat), bulk),
         Work("streamed chunk", _chunk(inside)),
         Work("metrics page", _page()),
         Work("scheduling cycle, 100 endpoints", _cycle(Inside(endpoints=100))),
@@ -141,12 +167,14 @@ def works() -> list[Work]:
 
 
 def _chunk(inside: Inside) -> Callable[[], None]:
-    stream = inside.stream()
+    stream, relay = inside.stream()
+    for message in messages(completion("word"))[:3]:  # so that its tokens are counted
+        inside.feed(stream, relay, message)
     kind = pb.HeaderValue(key="content-type", raw_value=b"text/event-stream")
     started = pb.HttpHeaders(headers=pb.HeaderMap(headers=[kind]))
-    inside.feed(stream, pb.ProcessingRequest(response_headers=started).SerializeToString())
-    chunk = pb.ProcessingRequest(response_body=pb.HttpBody(body=CHUNK)).SerializeToString()
-    return lambda: inside.feed(stream, chunk)
+    inside.feed(stream, relay, as_sent(pb.ProcessingRequest(response_headers=started)))
+    chunk = as_sent(pb.ProcessingRequest(response_body=pb.HttpBody(body=CHUNK)))
+    return lambda: inside.feed(stream, relay, chunk)
 
 
 def _page() -> Callable[[], None]:

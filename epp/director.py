@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from random import Random
 from time import perf_counter
 
-import msgspec
-
 from epp.core.decision import Decision, ProfileRun, SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.errors import InternalError, ResourceExhaustedError, ServiceUnavailableError
@@ -23,6 +21,7 @@ from epp.core.request import (
     Headers,
     IncomingRequest,
     InferenceRequest,
+    RequestBody,
     header_text,
 )
 from epp.datastore.store import Datastore
@@ -60,7 +59,10 @@ class Director:
         self._parser = parser
         self._scheduler = scheduler
         self._datastore = datastore
-        self._pre_request = tuple(pre_request)
+        self._pre_request = [
+            (plugin, probe.plugin_timer("PreRequest", plugin.type, plugin.name))
+            for plugin in pre_request
+        ]
         self._saturation = saturation
         self._probe = probe
         self._random = random
@@ -74,8 +76,8 @@ class Director:
         """
         if incoming.body is None:
             return self._route_unread(incoming)
-        request = self._parse(incoming, incoming.body)
-        request = self._apply_policies(request)
+        body = self._parser.parse(incoming.headers, incoming.body)
+        request = self._apply_policies(incoming, body)
         exchange.name_models(request.incoming_model, request.target_model)
         endpoints = self._candidates(incoming)
         await self._admit(request, endpoints)
@@ -83,25 +85,18 @@ class Director:
         self._tell(request, result)
         return self._decision(request, result, self._outgoing_body(request, incoming.body))
 
-    def _parse(self, incoming: IncomingRequest, body: bytes) -> InferenceRequest:
-        read = self._parser.parse(incoming.headers, body)
-        return InferenceRequest(
-            request_id=_request_id(incoming.headers),
-            headers=incoming.headers,
-            body=read,
-            incoming_model=read.model,
-            target_model=read.model,
-            size_bytes=len(body),
-        )
-
-    def _apply_policies(self, request: InferenceRequest) -> InferenceRequest:
+    def _apply_policies(self, incoming: IncomingRequest, body: RequestBody) -> InferenceRequest:
         """The model's target name, the priority of the objective, the fairness id."""
-        headers = request.headers
-        return msgspec.structs.replace(
-            request,
-            target_model=_first(headers, REWRITE_HEADERS) or request.incoming_model,
+        headers = incoming.headers
+        return InferenceRequest(
+            request_id=_request_id(headers),
+            headers=headers,
+            body=body,
+            incoming_model=body.model,
+            target_model=_first(headers, REWRITE_HEADERS) or body.model,
             priority=self._datastore.priority(_first(headers, OBJECTIVE_HEADERS)),
             fairness_id=_first(headers, FAIRNESS_HEADERS) or DEFAULT_FAIRNESS_ID,
+            size_bytes=len(incoming.body or b""),
         )
 
     def _candidates(self, incoming: IncomingRequest) -> Sequence[Endpoint]:
@@ -118,10 +113,10 @@ class Director:
     def _tell(self, request: InferenceRequest, result: SchedulingResult) -> None:
         if not result.picked:
             raise InternalError("results must be greater than zero")
-        for plugin in self._pre_request:
+        for plugin, ran in self._pre_request:
             started = perf_counter()
             plugin.pre_request(request, result)
-            self._probe.plugin_ran("PreRequest", plugin.type, plugin.name, perf_counter() - started)
+            ran(perf_counter() - started)
 
     def _outgoing_body(self, request: InferenceRequest, body: bytes) -> bytes:
         if request.target_model == request.incoming_model:

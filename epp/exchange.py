@@ -8,7 +8,7 @@ from epp.core.clock import Clock
 from epp.core.decision import Decision
 from epp.core.endpoint import Endpoint, join_host_port, split_host_port
 from epp.core.probe import Probe
-from epp.core.request import Headers, header_text
+from epp.core.request import Headers
 from epp.datastore.store import Datastore
 from epp.usage import EventUsageReader, JsonUsageReader
 
@@ -83,18 +83,18 @@ class Exchange:
 
         ``served`` is the endpoint that the proxy says it used, empty where it does not say.
         """
-        status = header_text(headers, ":status") or header_text(headers, "status")
+        status = headers.get(":status") or headers.get("status")
         # Differs: the Go pickers read a header called "status", which no gateway sends, and count
         # every status but 200.
-        if status and not status.startswith("2"):
+        if status and not status.startswith(b"2"):
             self._error_code = MODEL_SERVER_ERROR
-        self._is_streaming = "text/event-stream" in header_text(headers, "content-type")
+        self._is_streaming = b"text/event-stream" in headers.get("content-type", b"")
         if self._is_routed:  # of anything else nobody counts the tokens
             self._reader = EventUsageReader() if self._is_streaming else JsonUsageReader()
         if served and self._picked and served != self._picked[0].destination:
             self._compare(served)
 
-    def response_chunk(self, chunk: bytes) -> None:
+    def response_chunk(self, chunk: bytes | bytearray) -> None:
         """A piece of the answer passes by."""
         self._response_bytes += len(chunk)
         if self._reader is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from random import Random
 from typing import Any, NamedTuple
 
@@ -11,10 +11,11 @@ from epp.core.clock import Clock
 from epp.core.decision import Decision, ProfileRun
 from epp.core.endpoint import Endpoint, EndpointMetrics
 from epp.core.plugin import Handle
-from epp.core.probe import Probe
+from epp.core.probe import Probe, Timer
 from epp.core.request import ChatMessage, InferenceRequest, RequestBody, Usage
 
 SEED = 42
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 class FakeClock(Clock):
@@ -27,9 +28,8 @@ class FakeClock(Clock):
     def now(self) -> float:
         return self._now
 
-    def time_of_day(self) -> datetime:
-        noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
-        return noon + timedelta(seconds=self._now - self._start)
+    def timestamp(self) -> float:
+        return NOON.timestamp() + self._now - self._start
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
@@ -64,9 +64,12 @@ class FakeProbe(Probe):
         self.index_sizes: list[int] = []
         self.scrape_intervals: list[float] = []
 
-    def plugin_ran(self, point: str, type_name: str, name: str, seconds: float) -> None:
-        self.calls.append("plugin_ran")
-        self.plugins.append((point, type_name, name))
+    def plugin_timer(self, point: str, type_name: str, name: str) -> Timer:
+        def ran(_seconds: float) -> None:
+            self.calls.append("plugin_ran")
+            self.plugins.append((point, type_name, name))
+
+        return ran
 
     def scheduled(self, seconds: float) -> None:
         self.calls.append("scheduled")

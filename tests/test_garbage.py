@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from benchmarks.inside import Inside, messages
+from benchmarks.inside import Inside, completion, messages
 from epp import garbage
 from epp.core.errors import EppError
 
@@ -22,19 +22,19 @@ def _collector() -> Iterator[None]:
 
 
 def completed(inside: Inside) -> None:
-    inside.request(messages("word " * 1000))
+    inside.request(messages(completion("word " * 1000)))
 
 
 def broken_off(inside: Inside) -> None:
-    inside.request(messages("word " * 1000)[:4])
+    inside.request(messages(completion("word " * 1000))[:4])
 
 
 def refused(inside: Inside) -> None:
-    stream = inside.stream()
-    headers, _, end, *_ = messages("")
-    inside.feed(stream, headers)
+    stream, relay = inside.stream()
+    headers, _, end, *_ = messages(b"")
+    inside.feed(stream, relay, headers)
     try:
-        inside.feed(stream, end)  # an empty body is no JSON
+        inside.feed(stream, relay, end)  # an empty body is no JSON
     except EppError as error:
         stream.decided(error)
     else:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epp.core.request import Usage
-from epp.usage import MAX_EVENT_BYTES, MAX_JSON_BYTES, EventUsageReader, JsonUsageReader
+from epp.usage import (
+    MAX_EVENT_BYTES,
+    MAX_JSON_BYTES,
+    EventUsageReader,
+    JsonUsageReader,
+    any_usage_of,
+    usage_of,
+)
 
 Reader: TypeAlias = JsonUsageReader | EventUsageReader
 
@@ -175,6 +182,11 @@ def plain_reading(stream: bytes) -> Usage | None:
 @given(STREAMS)
 def test_the_fast_way_through_a_stream_reads_what_the_plain_one_reads(stream: bytes) -> None:
     assert read(EventUsageReader(), stream) == plain_reading(stream)
+
+
+@given(st.binary() | ANSWERS)
+def test_a_well_formed_usage_is_read_as_any_other(answer: bytes) -> None:
+    assert usage_of(answer) == any_usage_of(answer)
 
 
 @given(

@@ -42,11 +42,11 @@ class CycleData:
 class PrefixMatch(msgspec.Struct, frozen=True):
     """How much of a prompt each endpoint has seen.
 
-    ``hashes`` are the chained hashes of the prompt's full blocks of ``block_bytes`` bytes;
-    ``matched_blocks`` counts per endpoint id, absent means 0.
+    The prompt has ``total_blocks`` full blocks of ``block_bytes`` bytes; ``matched_blocks`` counts
+    per endpoint id, absent means 0.
     """
 
-    hashes: tuple[int, ...]
+    total_blocks: int
     block_bytes: int
     matched_blocks: Mapping[str, int]
 

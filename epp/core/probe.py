@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from epp.core.decision import Decision
 from epp.core.request import Usage
+
+Timer: TypeAlias = Callable[[float], None]
 
 
 class Probe:
@@ -13,8 +18,12 @@ class Probe:
     named, empty where unknown. Methods return at once and never raise.
     """
 
-    def plugin_ran(self, point: str, type_name: str, name: str, seconds: float) -> None:
-        """A plugin was called at an extension point."""
+    def plugin_timer(self, point: str, type_name: str, name: str) -> Timer:
+        """Whom to tell how long each call of a plugin at an extension point took.
+
+        Asked once, at start, so that a call costs no look-up.
+        """
+        return _ignore
 
     def scheduled(self, seconds: float) -> None:
         """A scheduling cycle ended, with or without a result."""
@@ -51,3 +60,7 @@ class Probe:
 
     def scraped(self, interval_seconds: float) -> None:
         """Reported every second: how far apart the scrapes of an endpoint really were."""
+
+
+def _ignore(_seconds: float) -> None:
+    """Nobody wants to know."""

@@ -13,6 +13,10 @@ import msgspec
 
 from epp.core.decision import Decision
 from epp.core.request import Headers, IncomingRequest
+from epp.rpc import Message
+
+MAX_PIECE_BYTES = 62_000
+"""The longest piece of a body that goes into one answer."""
 
 
 class BodyMode(IntEnum):
@@ -45,7 +49,7 @@ class RequestHeaders(msgspec.Struct, frozen=True):
 class RequestBody(msgspec.Struct, frozen=True):
     """A piece of the client's body. ``subset`` is read only from the last piece."""
 
-    body: bytes
+    body: Message | memoryview
     end_of_stream: bool
     subset: tuple[str, ...] | None = None
 
@@ -67,7 +71,7 @@ class ResponseHeaders(msgspec.Struct, frozen=True):
 class ResponseBody(msgspec.Struct, frozen=True, gc=False):
     """A piece of the model server's body."""
 
-    body: bytes
+    body: Message
     end_of_stream: bool
 
 
@@ -112,7 +116,7 @@ class BodyAnswer(msgspec.Struct, frozen=True, gc=False):
     """One piece of a body on its way on, at most 62,000 bytes."""
 
     direction: Direction
-    body: bytes | memoryview
+    body: Message | memoryview
     end_of_stream: bool
 
 

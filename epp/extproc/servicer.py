@@ -11,9 +11,11 @@ from epp.core.errors import EppError, ServiceUnavailableError
 from epp.director import Director
 from epp.exchange import Exchange
 from epp.extproc import codec
-from epp.extproc.events import Decide, End, Output
+from epp.extproc.events import BodyAnswer, Decide, End, Output
+from epp.extproc.relay import Relay
 from epp.extproc.stepping import Suspended, start
 from epp.extproc.stream import Stream
+from epp.extproc.usual import LONG_BYTES, answer_parts
 from epp.rpc import Call, Message, Services, Status
 
 SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
@@ -73,18 +75,23 @@ class Process:
     longer waits for it.
     """
 
-    __slots__ = ("_call", "_deciding", "_is_half_closed", "_processor", "_stream")
+    __slots__ = ("_call", "_deciding", "_is_half_closed", "_processor", "_relay", "_stream")
 
     def __init__(self, processor: ExternalProcessor, call: Call, exchange: Exchange) -> None:
         self._processor = processor
         self._call = call
         self._stream = Stream(exchange)
+        self._relay = Relay(self._stream)
         self._deciding: asyncio.Task[None] | None = None
         self._is_half_closed = False
 
     def message(self, data: Message) -> None:
         """One ``ProcessingRequest``."""
         try:
+            answer = self._relay.answer(data)
+            if answer is not None:
+                self._call.send(answer)
+                return
             self._answer(self._stream.receive(codec.decode(data)))
         except codec.UnreadableMessageError as error:
             self._call.finish(Status.INVALID_ARGUMENT, f"no ProcessingRequest: {error}")
@@ -112,6 +119,8 @@ class Process:
                 self._decide(output)
             elif isinstance(output, End):
                 call.finish(Status.ABORTED if output.problem else Status.OK, output.problem)
+            elif isinstance(output, BodyAnswer) and len(output.body) >= LONG_BYTES:
+                call.send_parts(answer_parts(output.direction, output.body, output.end_of_stream))
             else:
                 call.send(codec.encode(output))
 

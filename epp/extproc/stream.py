@@ -34,6 +34,7 @@ from epp.core.errors import EppError, InternalError
 from epp.core.request import Headers, IncomingRequest
 from epp.exchange import DEBUG_HEADER, Exchange
 from epp.extproc.events import (
+    MAX_PIECE_BYTES,
     BodyAnswer,
     BodyMode,
     Decide,
@@ -53,8 +54,8 @@ from epp.extproc.events import (
     TrailersAnswer,
     Unknown,
 )
+from epp.rpc import Message
 
-MAX_PIECE_BYTES = 62_000
 _RESPONSE_HEADERS = HeadersAnswer((DEBUG_HEADER,))
 _RESPONSE_TRAILERS = TrailersAnswer(Direction.RESPONSE)
 _NOTHING: Sequence[Output] = ()
@@ -92,7 +93,7 @@ class Stream:
         self._request = Phase.WAITING
         self._response = Phase.WAITING
         self._headers: Headers = {}
-        self._body: list[bytes] = []
+        self._body: list[Message | memoryview] = []
         self._subset: tuple[str, ...] | None = None
         self._had_trailers = False
 
@@ -100,6 +101,11 @@ class Stream:
     def is_deciding(self) -> bool:
         """Whether the edge owes this stream a call of ``decided``."""
         return self._request is Phase.DECIDING
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the model server's body is passing by."""
+        return self._response is Phase.OPEN
 
     @property
     def exchange(self) -> Exchange:
@@ -182,7 +188,7 @@ class Stream:
     def _complete(self, subset: tuple[str, ...] | None) -> Sequence[Output]:
         if subset is not None:
             self._subset = subset
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        body = b"".join(self._body)  # the only copy on a body's way from its messages
         self._body = []
         return self._decide(body)
 
@@ -238,7 +244,7 @@ _HANDLERS: dict[type[Any], Callable[[Stream, Any], Sequence[Output]]] = {
 }
 
 
-def pieces(direction: Direction, body: bytes, *, end: bool) -> Sequence[Output]:
+def pieces(direction: Direction, body: Message, *, end: bool) -> Sequence[Output]:
     """``body`` in pieces of at most 62,000 bytes without copying it; an empty one is one piece."""
     view = memoryview(body)
     last = max(0, len(body) - 1) // MAX_PIECE_BYTES

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
-from typing import TypeVar
 
 import msgspec
 
@@ -12,10 +11,8 @@ from epp.core.decision import FilterRun, ProfileRun, ScorerRun
 from epp.core.endpoint import Endpoint
 from epp.core.errors import ResourceExhaustedError
 from epp.core.plugin import Filter, Picker, Plugin, Scorer
-from epp.core.probe import Probe
+from epp.core.probe import Probe, Timer
 from epp.core.request import InferenceRequest
-
-R = TypeVar("R")
 
 
 class WeightedScorer(msgspec.Struct, frozen=True):
@@ -44,7 +41,9 @@ class Profile:
         self.filters = tuple(filters)
         self.scorers = tuple(scorers)
         self.picker = picker
-        self._probe = probe
+        self._filter_ran = [_timer(probe, "Filter", plugin) for plugin in filters]
+        self._scorer_ran = [_timer(probe, "Scorer", weighted.scorer) for weighted in scorers]
+        self._picker_ran = _timer(probe, "Picker", picker)
 
     def run(self, request: InferenceRequest, candidates: Sequence[Endpoint]) -> ProfileRun:
         """Filter, score and pick, with the reasons.
@@ -52,27 +51,29 @@ class Profile:
         Raises:
             ResourceExhaustedError: the filters left nobody.
         """
+        candidates = tuple(candidates)
         endpoints, filter_runs = self._filter(request, candidates)
         scorer_runs, totals = self._score(request, endpoints)
-        picked = self._report("Picker", self.picker, self.picker.pick, endpoints, totals)
+        picked = self._pick(endpoints, totals)
         return ProfileRun(
             profile=self.name,
-            candidates=tuple(candidates),
+            candidates=candidates,
             filters=filter_runs,
             scored=endpoints,
             scorers=scorer_runs,
             totals=tuple(totals),
             picker=self.picker.name,
-            picked=tuple(picked),
+            picked=picked,
         )
 
     def _filter(
-        self, request: InferenceRequest, candidates: Sequence[Endpoint]
+        self, request: InferenceRequest, endpoints: tuple[Endpoint, ...]
     ) -> tuple[tuple[Endpoint, ...], tuple[FilterRun, ...]]:
         runs: list[FilterRun] = []
-        endpoints = tuple(candidates)
-        for plugin in self.filters:
-            kept = tuple(self._report("Filter", plugin, plugin.filter, request, endpoints))
+        for plugin, ran in zip(self.filters, self._filter_ran, strict=True):
+            started = perf_counter()
+            kept = tuple(plugin.filter(request, endpoints))
+            ran(perf_counter() - started)
             kept_ids = {endpoint.id for endpoint in kept}
             removed = tuple([e for e in endpoints if e.id not in kept_ids])
             runs.append(FilterRun(plugin=plugin.name, removed=removed))
@@ -82,25 +83,34 @@ class Profile:
         return endpoints, tuple(runs)
 
     def _score(
-        self, request: InferenceRequest, endpoints: Sequence[Endpoint]
+        self, request: InferenceRequest, endpoints: tuple[Endpoint, ...]
     ) -> tuple[tuple[ScorerRun, ...], list[float]]:
         runs: list[ScorerRun] = []
         totals = [0.0] * len(endpoints)
-        for weighted in self.scorers:
+        for weighted, ran in zip(self.scorers, self._scorer_ran, strict=True):
             scorer, weight = weighted.scorer, weighted.weight
-            scores = self._report("Scorer", scorer, scorer.score, request, endpoints)
-            runs.append(ScorerRun(plugin=scorer.name, weight=weight, scores=tuple(scores)))
+            started = perf_counter()
+            scores = tuple(scorer.score(request, endpoints))
+            ran(perf_counter() - started)
+            runs.append(ScorerRun(plugin=scorer.name, weight=weight, scores=scores))
+            # Nearly every score is within 0..1: asking here saves 30 calls, 1.5 us of a request.
             totals = [
-                total + _clamp(score) * weight for total, score in zip(totals, scores, strict=True)
+                total + (score if 0.0 <= score <= 1.0 else _clamp(score)) * weight
+                for total, score in zip(totals, scores, strict=True)
             ]
         return tuple(runs), totals
 
-    def _report(self, point: str, plugin: Plugin, call: Callable[..., R], *args: object) -> R:
+    def _pick(
+        self, endpoints: tuple[Endpoint, ...], totals: Sequence[float]
+    ) -> tuple[Endpoint, ...]:
         started = perf_counter()
-        try:
-            return call(*args)
-        finally:
-            self._probe.plugin_ran(point, plugin.type, plugin.name, perf_counter() - started)
+        picked = tuple(self.picker.pick(endpoints, totals))
+        self._picker_ran(perf_counter() - started)
+        return picked
+
+
+def _timer(probe: Probe, point: str, plugin: Plugin) -> Timer:
+    return probe.plugin_timer(point, plugin.type, plugin.name)
 
 
 def _clamp(score: float) -> float:

@@ -24,6 +24,8 @@ class Scheduler:
         self.handler = handler
         self.profiles = {profile.name: profile for profile in profiles}
         self._names = tuple(self.profiles)
+        self._select_ran = probe.plugin_timer("ProfilePicker", handler.type, handler.name)
+        self._combine_ran = probe.plugin_timer("ProcessProfilesResults", handler.type, handler.name)
         self._probe = probe
 
     def schedule(
@@ -54,7 +56,7 @@ class Scheduler:
             )
         started = perf_counter()
         result = self.handler.combine(request, results)
-        self._handler_ran("ProcessProfilesResults", started)
+        self._combine_ran(perf_counter() - started)
         return result
 
     def _select(
@@ -62,12 +64,8 @@ class Scheduler:
     ) -> Sequence[str]:
         started = perf_counter()
         selected = self.handler.select(request, self._names, results)
-        self._handler_ran("ProfilePicker", started)
+        self._select_ran(perf_counter() - started)
         return selected
-
-    def _handler_ran(self, point: str, started: float) -> None:
-        handler = self.handler
-        self._probe.plugin_ran(point, handler.type, handler.name, perf_counter() - started)
 
     @staticmethod
     def _run(

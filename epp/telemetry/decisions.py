@@ -23,10 +23,13 @@ MAX_TEXT = 128
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, eq=False):
-    """What is kept of one decision; client's texts are cut to ``MAX_TEXT`` characters."""
+    """What is kept of one decision; client's texts are cut to ``MAX_TEXT`` characters.
+
+    ``time`` is in seconds since 1970.
+    """
 
     request_id: str
-    time: datetime
+    time: float
     incoming_model: str
     target_model: str
     destination: str
@@ -34,7 +37,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, eq=False):
 
     def render(self) -> dict[str, Any]:
         """The record in the words of JSON."""
-        time = self.time.astimezone(UTC).replace(tzinfo=None)
+        time = datetime.fromtimestamp(self.time, UTC).replace(tzinfo=None)
         return {
             "request_id": self.request_id,
             "time": f"{time.isoformat(timespec='milliseconds')}Z",
@@ -63,7 +66,7 @@ class DecisionLog(Probe):
         self._records.append(
             DecisionRecord(
                 request.request_id[:MAX_TEXT],
-                self._clock.time_of_day(),
+                self._clock.timestamp(),
                 request.incoming_model[:MAX_TEXT],
                 request.target_model[:MAX_TEXT],
                 decision.destination,

@@ -4,7 +4,7 @@ Names, labels and buckets are those of the upstream picker.
 
 Differs: label values are valid UTF-8 of at most 128 bytes, and after 1,000 different ones a metric
 counts the rest as ``other``; upstream ends on bytes that are no UTF-8 and keeps any number of names
-of any length. Metrics without labels are there, as zeros, from the start.
+of any length. Metrics without labels and those of plugins are there, as zeros, from the start.
 
 Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/metrics.
 """
@@ -12,15 +12,16 @@ Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/metrics.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, Metric, ProcessCollector
 from prometheus_client.registry import Collector
 
-from epp.core.probe import Probe
+from epp.core.probe import Probe, Timer
 from epp.core.request import Usage
 from epp.datastore.store import Datastore
 from epp.telemetry.histogram import Histogram, HistogramSeries
+from epp.telemetry.numbers import Numbers
 
 MAX_SERIES = 1000
 MAX_LABEL_BYTES = 128
@@ -78,24 +79,24 @@ class MetricsProbe(Probe):
             "inference_extension_info", "The build that is running.", ("commit", "build_ref")
         ).labels(label_text(commit), label_text(build_ref)).set(1)
 
-    def plugin_ran(self, point: str, type_name: str, name: str, seconds: float) -> None:
-        self._plugin_seconds[(point, type_name, name)].observe(seconds)
+    def plugin_timer(self, point: str, type_name: str, name: str) -> Timer:
+        return self._plugin_seconds[(point, type_name, name)].observe
 
     def scheduled(self, seconds: float) -> None:
         self._scheduling_seconds.observe(seconds)
 
     def request_routed(self, model: str, target: str, size_bytes: int) -> None:
         # Differs: the size is the client's own; upstream measures its re-serialised body.
-        pair = self._pair(model, target)
-        self._requests[pair].inc()
-        self._request_bytes[pair].observe(size_bytes)
+        requests, sizes = self._routed[self._pair(model, target)]
+        requests.value += 1
+        sizes.observe(size_bytes)
 
     def request_failed(self, model: str, target: str, code: str) -> None:
-        self._errors[(*self._pair(model, target), code)].inc()
+        self._errors[(*self._pair(model, target), code)].value += 1
 
     def running_changed(self, model: str, change: int) -> None:
         if model:
-            self._running[(self._model(model),)].inc(change)
+            self._running[(self._model(model),)].value += change
 
     def response_complete(
         self,
@@ -110,8 +111,9 @@ class MetricsProbe(Probe):
         # Differs: streamed answers and answers that are no JSON count too, with their real size;
         # upstream observes 0 for the former and nothing for the latter.
         pair = self._pair(model, target)
-        self._request_seconds[pair].observe(seconds)
-        self._response_bytes[pair].observe(size_bytes)
+        durations, sizes = self._answered[pair]
+        durations.observe(seconds)
+        sizes.observe(size_bytes)
         if usage is None:
             return
         # Differs: upstream looks for the cached tokens under a key that no server writes.
@@ -129,7 +131,7 @@ class MetricsProbe(Probe):
         self._prefix_bytes.observe(matched_blocks * block_bytes)
 
     def prefix_index_sized(self, entries: int) -> None:
-        self._prefix_entries.set(entries)
+        self._prefix_entries.value = entries
 
     def loop_lagged(self, seconds: float) -> None:
         """The event loop was this late. A metric of our own: Go has no such loop."""
@@ -169,28 +171,40 @@ class MetricsProbe(Probe):
             )
 
     def _make_request_metrics(self) -> None:
-        self._requests = self._counters(
-            "inference_objective_request_total", "Requests with a body sent on their way.", _MODELS
+        requests = self._numbers(
+            "inference_objective_request_total",
+            "Requests with a body sent on their way.",
+            _MODELS,
+            "counter",
         )
-        self._errors = self._counters(
-            "inference_objective_request_error_total",
-            "Requests that ended with an error.",
-            (*_MODELS, "error_code"),
+        request_bytes = self._histogram(
+            "inference_objective_request_sizes", "Bytes of request bodies.", _MODELS, REQUEST_SIZE
         )
-        self._request_seconds = self._histograms(
+        self._routed = _Children(
+            lambda *pair: (requests.labels(*pair), request_bytes.labels(*pair))
+        )
+        self._errors = _Children(
+            self._numbers(
+                "inference_objective_request_error_total",
+                "Requests that ended with an error.",
+                (*_MODELS, "error_code"),
+                "counter",
+            ).labels
+        )
+        request_seconds = self._histogram(
             "inference_objective_request_duration_seconds",
             "Time from a request's headers to the end of its answer.",
             _MODELS,
             LATENCY,
         )
-        self._request_bytes = self._histograms(
-            "inference_objective_request_sizes", "Bytes of request bodies.", _MODELS, REQUEST_SIZE
-        )
-        self._response_bytes = self._histograms(
+        response_bytes = self._histogram(
             "inference_objective_response_sizes",
             "Bytes of response bodies.",
             _MODELS,
             RESPONSE_SIZE,
+        )
+        self._answered = _Children(
+            lambda *pair: (request_seconds.labels(*pair), response_bytes.labels(*pair))
         )
         self._input_tokens = self._histograms(
             "inference_objective_input_tokens", "Tokens of prompts.", _MODELS, INPUT_TOKENS
@@ -211,10 +225,11 @@ class MetricsProbe(Probe):
             TIME_PER_TOKEN,
         )
         self._running = _Children(
-            self._gauge(
+            self._numbers(
                 "inference_objective_running_requests",
                 "Requests at the model servers now.",
                 ("model_name",),
+                "gauge",
             ).labels
         )
 
@@ -231,11 +246,12 @@ class MetricsProbe(Probe):
             ("extension_point", "plugin_type", "plugin_name"),
             SCHEDULING,
         )
-        self._prefix_entries = self._gauge(
+        self._prefix_entries = self._numbers(
             "inference_extension_prefix_indexer_size",
             "Prompt blocks in the prefix index, counted for every endpoint that has seen them.",
             (),
-        )
+            "gauge",
+        ).labels()
         self._prefix_ratio = self._histogram(
             "inference_extension_prefix_indexer_hit_ratio",
             "Share of a prompt's blocks that its endpoint had seen.",
@@ -299,8 +315,12 @@ class MetricsProbe(Probe):
     def _gauge(self, name: str, text: str, labels: Sequence[str]) -> Gauge:
         return Gauge(name, f"[ALPHA] {text}", labels, registry=self.registry)
 
-    def _counters(self, name: str, text: str, labels: Sequence[str]) -> _Children[Counter]:
-        return _Children(Counter(name, f"[ALPHA] {text}", labels, registry=self.registry).labels)
+    def _numbers(
+        self, name: str, text: str, labels: Sequence[str], kind: Literal["counter", "gauge"]
+    ) -> Numbers:
+        numbers = Numbers(name, f"[ALPHA] {text}", labels, kind)
+        self.registry.register(numbers)
+        return numbers
 
     def _histogram(
         self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]

@@ -10,6 +10,8 @@ from epp.telemetry import logs
 
 logger = logging.getLogger("director")
 
+_VERBOSE = logs.level(logs.VERBOSE)
+
 
 class RequestLog(Probe):
     """Logs decisions at V(3) and failures at V(2), with the keys that operators search for.
@@ -18,6 +20,8 @@ class RequestLog(Probe):
     """
 
     def decided(self, decision: Decision) -> None:
+        if not logger.isEnabledFor(_VERBOSE):
+            return  # before the fields are gathered
         request = decision.request
         logs.log(
             logger,

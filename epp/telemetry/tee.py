@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from epp.core.probe import Probe
+from epp.core.probe import Probe, Timer
 
-_REPORTS = tuple(name for name in vars(Probe) if not name.startswith("_"))
+_REPORTS = tuple(
+    name for name in vars(Probe) if not name.startswith("_") and name != "plugin_timer"
+)
 
 
 class Probes(Probe):
@@ -18,6 +20,9 @@ class Probes(Probe):
     """
 
     def __init__(self, *probes: Probe) -> None:
+        self._timing = [
+            probe for probe in probes if type(probe).plugin_timer is not Probe.plugin_timer
+        ]
         for report in _REPORTS:
             wanted = [
                 getattr(probe, report)
@@ -27,6 +32,10 @@ class Probes(Probe):
             ]
             if wanted:
                 setattr(self, report, wanted[0] if len(wanted) == 1 else _each(wanted))
+
+    def plugin_timer(self, point: str, type_name: str, name: str) -> Timer:
+        timers = [probe.plugin_timer(point, type_name, name) for probe in self._timing]
+        return timers[0] if len(timers) == 1 else _each(timers)
 
 
 def _each(receivers: Sequence[Callable[..., None]]) -> Callable[..., None]:

@@ -13,3 +13,8 @@ def test_the_clock_never_runs_backwards() -> None:
 
 def test_the_time_of_day_is_in_utc() -> None:
     assert Clock().time_of_day().tzinfo is UTC
+
+
+def test_timestamp_and_time_of_day_are_the_same_time() -> None:
+    clock = Clock()
+    assert clock.timestamp() <= clock.time_of_day().timestamp() + 1e-6

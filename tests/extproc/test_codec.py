@@ -1,15 +1,17 @@
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from epp.core.decision import Decision, SchedulingResult
 from epp.extproc import codec
 from epp.extproc.events import (
     BodyAnswer,
     Direction,
+    Event,
     HeadersAnswer,
     ImmediateAnswer,
     RequestBody,
@@ -18,14 +20,16 @@ from epp.extproc.events import (
     ResponseBody,
     ResponseHeaders,
     ResponseTrailers,
+    RoutedHeaders,
     TrailersAnswer,
     Unknown,
 )
 from epp.extproc.pb import ext_proc_pb2 as pb
+from tests.fakes import make_endpoint, make_request, make_run
 
 
 def plain_body(direction: Direction, body: bytes, end_of_stream: bool) -> bytes:
-    """The plain version of ``encode_body``."""
+    """The plain version of how a ``BodyAnswer`` is encoded."""
     answer = pb.BodyResponse(
         response=pb.CommonResponse(
             body_mutation=pb.BodyMutation(
@@ -50,8 +54,15 @@ def test_a_body_answer_written_by_hand_equals_the_one_protobuf_writes(
 ) -> None:
     body = bytes(range(256)) * (size // 256 + 1)
     view = memoryview(body)[:size]
-    assert codec.encode_body(direction, view, end_of_stream=end) == plain_body(
-        direction, body[:size], end
+    answer = BodyAnswer(direction, view, end)
+    assert codec.encode(answer) == plain_body(direction, body[:size], end)
+    assert b"".join(codec.encode_parts(answer)) == codec.encode(answer)
+
+
+def test_a_body_in_parts_is_not_copied() -> None:
+    body = memoryview(bytes(62_000))
+    assert any(
+        part is body for part in codec.encode_parts(BodyAnswer(Direction.REQUEST, body, True))
     )
 
 
@@ -140,10 +151,87 @@ def test_messages_become_events(message: pb.ProcessingRequest, event: object) ->
     assert codec.decode(message.SerializeToString()) == event
 
 
-@given(st.binary(max_size=200))
-def test_no_bytes_raise_anything_but_unreadable(data: bytes) -> None:
-    with contextlib.suppress(codec.UnreadableMessageError):
-        codec.decode(data)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
+VALUES = st.binary(max_size=12) | st.sampled_from([b"", b"200", b"v" * 127, b"v" * 300])
+HEADERS = st.lists(
+    st.builds(
+        pb.HeaderValue,
+        key=TEXTS | st.sampled_from([":status", "content-type", "X-Raw", "k" * 130]),
+        value=st.just("") | TEXTS,
+        raw_value=VALUES,
+    ),
+    max_size=4,
+).map(lambda headers: pb.HeaderMap(headers=headers))
+HTTP_HEADERS = st.builds(pb.HttpHeaders, headers=st.none() | HEADERS, end_of_stream=st.booleans())
+BODY_SIZES = st.integers(0, 20) | st.sampled_from([123, 124, 125, 126, 127, 128, 129, 130, 5000])
+HTTP_BODIES = st.builds(
+    pb.HttpBody,
+    body=BODY_SIZES.map(lambda size: bytes(range(256)) * 20 if size > 300 else b"\x10\x01" * size),
+    end_of_stream=st.booleans(),
+    end_of_stream_without_message=st.sampled_from([False, False, True]),
+)
+
+
+@st.composite
+def fields(draw: st.DrawFn) -> bytes:
+    """One or two fields of a message, in the order and spelling of protobuf."""
+    name = draw(
+        st.sampled_from(
+            [
+                "request_headers",
+                "response_headers",
+                "request_body",
+                "response_body",
+                "response_trailers",
+                "",
+            ]
+        )
+    )
+    message = pb.ProcessingRequest()
+    if name.endswith("headers"):
+        getattr(message, name).CopyFrom(draw(HTTP_HEADERS))
+    elif name.endswith("body"):
+        getattr(message, name).CopyFrom(draw(HTTP_BODIES))
+    elif name:
+        getattr(message, name).SetInParent()
+    if draw(st.booleans()):
+        subset_metadata(message, draw(st.lists(TEXTS, max_size=2) | st.just(True)))
+    if draw(st.booleans()):
+        message.protocol_config.request_body_mode = draw(
+            st.sampled_from([pb.NONE, pb.BUFFERED, pb.FULL_DUPLEX_STREAMED])
+        )
+    return message.SerializeToString()
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """Some fields one after the other, with bytes exchanged, dropped or put in."""
+    data = bytearray(b"".join(draw(st.lists(fields(), min_size=1, max_size=3))))
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, min(len(data), 40)))
+        until = draw(st.integers(at, min(at + 2, len(data))))
+        data[at:until] = draw(st.binary(max_size=2) | st.sampled_from([b"\x80\x01", b"\x10\x00"]))
+    return bytes(data)
+
+
+def outcome(read: Callable[[bytes | bytearray], Event], data: bytes | bytearray) -> object:
+    try:
+        return read(data)
+    except codec.UnreadableMessageError:
+        return "unreadable"
+
+
+@given(fields() | damaged() | st.binary(max_size=200))
+def test_the_usual_way_reads_what_protobuf_reads(data: bytes) -> None:
+    expected = outcome(codec.decode_any, data)
+    assert outcome(codec.decode, data) == expected
+    assert outcome(codec.decode, bytearray(data)) == expected
+
+
+def decision() -> Decision:
+    endpoint = make_endpoint("a")
+    result = SchedulingResult("p", {"p": make_run(endpoint, picked=[endpoint])})
+    return Decision(make_request(), result, "10.0.0.1:8000", (("a", b"1"),), b"")
 
 
 def test_answers_become_messages() -> None:
@@ -159,6 +247,14 @@ def test_answers_become_messages() -> None:
     ):
         trailers = pb.ProcessingResponse.FromString(codec.encode(TrailersAnswer(direction)))
         assert trailers.WhichOneof("response") == name
+    routed = RoutedHeaders(decision())
+    for _ in range(2):
+        message = pb.ProcessingResponse.FromString(codec.encode(routed))
+        assert message.request_headers.response.clear_route_cache
+        (option,) = message.request_headers.response.header_mutation.set_headers
+        assert (option.header.key, option.header.raw_value) == ("a", b"1")
+        lb = message.dynamic_metadata.fields["envoy.lb"].struct_value
+        assert lb.fields["x-gateway-destination-endpoint"].string_value == "10.0.0.1:8000"
     body = pb.ProcessingResponse.FromString(
         codec.encode(BodyAnswer(Direction.RESPONSE, memoryview(b"abc"), True))
     )

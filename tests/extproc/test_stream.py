@@ -12,7 +12,8 @@ from epp.core.request import InferenceRequest, RequestBody
 from epp.datastore.store import Datastore
 from epp.exchange import Exchange
 from epp.extproc import events as ev
-from epp.extproc.stream import MAX_PIECE_BYTES, Stream, pieces
+from epp.extproc.events import MAX_PIECE_BYTES
+from epp.extproc.stream import Stream, pieces
 from tests.fakes import FakeClock, FakeProbe, make_endpoint
 
 HEADERS = {":path": b"/v1/completions", "x-request-id": b"r1"}

@@ -7,7 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from epp.telemetry import logs
 
@@ -118,6 +121,46 @@ def test_any_value_makes_one_readable_line(value: object) -> None:
     assert len(line.splitlines()) == 1
     assert json.loads(line)["msg"] == "hello"
     assert "value" in json.loads(line)
+
+
+def plain(made: logging.LogRecord, fields: dict[str, Any]) -> str:
+    """How a line is written with one dictionary for all of it."""
+    whole = logs.Formatter(logs.Encoder.JSON, logs.TimeEncoding.RFC3339)
+    with_trace = made.__dict__ | {"fields": None, "exc_info": None}
+    head = json.loads(whole.format(logging.makeLogRecord(with_trace)))
+    texts = {
+        key: (str(value) or type(value).__name__) if isinstance(value, Exception) else value
+        for key, value in fields.items()
+    }
+    return msgspec.json.encode(head | {k: v for k, v in texts.items() if k not in head}).decode()
+
+
+FIELD_VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-1000, 1000)
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(codec="utf-8"))
+    | st.sampled_from([ValueError("no"), KeyError()])
+)
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="utf-8"))
+        | st.sampled_from(["msg", "logger", "x-request-id", "error"]),
+        FIELD_VALUES,
+        max_size=4,
+    ),
+    st.sampled_from(["root", "epp", "director"]),
+    st.sampled_from(["hello", "", 'a"b', "50%"]),
+    st.integers(0, 2_000_000_000),
+)
+def test_the_short_way_writes_the_line_that_the_plain_one_writes(
+    fields: dict[str, Any], name: str, msg: str, second: int
+) -> None:
+    made = record(name=name, msg=msg, created=second + 0.25, fields=fields)
+    assert as_json(made) == plain(made, fields)
 
 
 @pytest.mark.parametrize(

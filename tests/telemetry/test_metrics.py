@@ -66,7 +66,7 @@ CATALOGUE: dict[str, tuple[str, tuple[str, ...], str]] = {
 
 
 def feed(probe: MetricsProbe) -> None:
-    probe.plugin_ran("Scorer", "queue-scorer", "q", 0.0003)
+    probe.plugin_timer("Scorer", "queue-scorer", "q")(0.0003)
     probe.scheduled(0.001)
     probe.request_routed("m", "t", 100)
     probe.request_failed("m", "t", "Internal")

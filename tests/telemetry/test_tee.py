@@ -4,6 +4,7 @@ from epp.core.decision import Decision
 from epp.core.probe import Probe
 from epp.core.request import Usage
 from epp.telemetry.tee import Probes
+from tests.fakes import FakeProbe
 from tests.telemetry.worlds import decision
 
 
@@ -40,6 +41,13 @@ def test_each_report_goes_to_those_who_want_it() -> None:
     probes.response_complete("m", "t", seconds=1.0, size_bytes=1, is_streaming=False, usage=None)
     assert first.seen == ["r1", "scheduled 0.5", "complete m"]
     assert second.seen == ["r1"]
+
+
+def test_each_call_of_a_plugin_goes_to_those_who_time_it() -> None:
+    first, second = FakeProbe(), FakeProbe()
+    Probes(first, Decisions(), second).plugin_timer("Picker", "t", "n")(0.1)
+    assert first.plugins == second.plugins == [("Picker", "t", "n")]
+    Probes(Decisions()).plugin_timer("Picker", "t", "n")(0.1)
 
 
 def test_a_report_for_one_is_its_own_method_and_one_tee_fits_in_another() -> None:

@@ -18,8 +18,8 @@ class StillClock(Clock):
     def now(self) -> float:
         return 100.0
 
-    def time_of_day(self) -> datetime:
-        return datetime(2026, 11, 24, 12, 15, 0, 250_000, tzinfo=UTC)
+    def timestamp(self) -> float:
+        return datetime(2026, 11, 24, 12, 15, 0, 250_000, tzinfo=UTC).timestamp()
 
 
 def endpoint(name: str) -> Endpoint:

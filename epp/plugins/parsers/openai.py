@@ -45,6 +45,17 @@ class _Message(msgspec.Struct):
     content: str | list[_Block] | None = None
 
 
+class _UsualBody(msgspec.Struct):
+    """A body whose members are all of the right kind."""
+
+    model: str
+    stream: bool | None = None
+    prompt: str | None = None
+    messages: list[_Message] | None = None
+    cache_salt: str | None = ""
+
+
+_USUAL_BODY = msgspec.json.Decoder(_UsualBody)
 _BODY = msgspec.json.Decoder(_Body)
 _MESSAGES = msgspec.json.Decoder(list[_Message] | None)
 
@@ -64,22 +75,22 @@ class OpenAIParser(Parser):
     """
 
     def parse(self, headers: Headers, body: bytes) -> RequestBody:
-        read = _decode(body)
-        if not isinstance(read.model, str):
-            raise BadRequestError("model not found in request body")
-        salt = read.cache_salt if read.cache_salt is not None else ""
-        if not isinstance(salt, str):
-            raise _unusable(INVALID_FORMAT, read.model)
-        is_streaming = read.stream is True
-        if isinstance(read.prompt, str) and read.prompt:
-            return RequestBody(
-                model=read.model, prompt=read.prompt, cache_salt=salt, stream=is_streaming
-            )
+        try:
+            read = _USUAL_BODY.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return parse_any(body)
+        if read.prompt:
+            messages = None
+        elif read.messages:
+            messages = _chat(read.messages)
+        else:
+            raise _unusable(NO_MESSAGES, read.model)
         return RequestBody(
             model=read.model,
-            messages=_messages(read.messages, read.model),
-            cache_salt=salt,
-            stream=is_streaming,
+            prompt=read.prompt if messages is None else None,
+            messages=messages,
+            cache_salt=read.cache_salt or "",
+            stream=read.stream is True,
         )
 
     def rename_model(self, body: bytes, target_model: str) -> bytes:
@@ -87,6 +98,31 @@ class OpenAIParser(Parser):
             return replace_member(body, "model", msgspec.json.encode(target_model))
         except ValueError as error:
             raise BadRequestError(f"the model cannot be renamed: {error}") from None
+
+
+def parse_any(body: bytes) -> RequestBody:
+    """Reads what the usual reading refuses, and says what is wrong; it reads messages twice.
+
+    Raises:
+        BadRequestError: the body is no request.
+    """
+    read = _decode(body)
+    if not isinstance(read.model, str):
+        raise BadRequestError("model not found in request body")
+    salt = read.cache_salt if read.cache_salt is not None else ""
+    if not isinstance(salt, str):
+        raise _unusable(INVALID_FORMAT, read.model)
+    is_streaming = read.stream is True
+    if isinstance(read.prompt, str) and read.prompt:
+        return RequestBody(
+            model=read.model, prompt=read.prompt, cache_salt=salt, stream=is_streaming
+        )
+    return RequestBody(
+        model=read.model,
+        messages=_messages(read.messages, read.model),
+        cache_salt=salt,
+        stream=is_streaming,
+    )
 
 
 def _decode(body: bytes) -> _Body:
@@ -121,6 +157,10 @@ def _messages(raw: msgspec.Raw, model: str) -> tuple[ChatMessage, ...]:
         raise _unusable(INVALID_FORMAT, model) from None
     if not messages:
         raise _unusable(NO_MESSAGES, model)
+    return _chat(messages)
+
+
+def _chat(messages: list[_Message]) -> tuple[ChatMessage, ...]:
     return tuple([ChatMessage(m.role, _content(m.content)) for m in messages])
 
 

@@ -23,6 +23,8 @@ class MaxScorePicker(Picker):
     def pick(self, endpoints: Sequence[Endpoint], totals: Sequence[float]) -> Sequence[Endpoint]:
         if self._limit == 1:
             best = max(totals)
+            if totals.count(best) == 1:
+                return (endpoints[totals.index(best)],)
             return [
                 self._random.choice(
                     [e for e, t in zip(endpoints, totals, strict=True) if t == best]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
-from epp.core.data import PREFIX_MATCH, PrefixMatch
+from epp.core.data import PREFIX_MATCH, DataKey, PrefixMatch
 from epp.core.decision import SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.plugin import (
@@ -20,12 +20,12 @@ from epp.core.plugin import (
     plugin,
 )
 from epp.core.request import InferenceRequest
-from epp.prefixcache.hashing import block_hashes
+from epp.prefixcache.hashing import BlockHasher, Hashes
 from epp.prefixcache.index import PrefixIndex
 from epp.prefixcache.text import prefix_bytes
 
 BYTES_PER_TOKEN = 4
-NO_MATCH = PrefixMatch(hashes=(), block_bytes=0, matched_blocks={})
+NO_MATCH = PrefixMatch(total_blocks=0, block_bytes=0, matched_blocks={})
 
 
 class PrefixCacheParams(Params, frozen=True):
@@ -58,27 +58,30 @@ class PrefixCacheScorer(Scorer, PreRequest, EndpointListener):
         )
         self._capacity = _positive(params.lru_capacity_per_server, defaults.lru_capacity_per_server)
         self._probe = handle.probe
+        self._hasher = BlockHasher()
         self._index = PrefixIndex()
+        self._key: DataKey[_Prompt] = DataKey("prefix-cache-scorer")
 
     def score(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> Sequence[float]:
         match = self._match(request, endpoints[0])
         request.data.set(PREFIX_MATCH, match)
-        total = len(match.hashes)
+        total = match.total_blocks
         if not total:
             return [0.0] * len(endpoints)
         seen = match.matched_blocks
         return [seen.get(endpoint.id, 0) / total for endpoint in endpoints]
 
     def pre_request(self, request: InferenceRequest, result: SchedulingResult) -> None:
-        match = request.data.get(PREFIX_MATCH)
-        if match is None or not match.hashes:
+        prompt = request.data.get(self._key)
+        if prompt is None or not prompt.match.total_blocks:
             return
         endpoint = result.picked[0]
+        match = prompt.match
         self._probe.prefix_matched(
-            match.matched_blocks.get(endpoint.id, 0), len(match.hashes), match.block_bytes
+            match.matched_blocks.get(endpoint.id, 0), match.total_blocks, match.block_bytes
         )
         capacity = _positive(endpoint.metrics.cache_num_blocks, self._capacity)
-        self._index.add(endpoint.id, match.hashes, capacity=capacity)
+        self._index.add(endpoint.id, prompt.hashes, capacity=capacity)
         self._probe.prefix_index_sized(len(self._index))
 
     def endpoint_removed(self, endpoint_id: str) -> None:
@@ -90,16 +93,31 @@ class PrefixCacheScorer(Scorer, PreRequest, EndpointListener):
             return NO_MATCH
         reported = first.metrics.cache_block_size_tokens * BYTES_PER_TOKEN
         block_bytes = _positive(reported, self._block_bytes)
-        hashes = block_hashes(
+        known = request.data.get(self._key)
+        if known is not None and known.match.block_bytes == block_bytes:
+            # Another profile has asked before.
+            return known.match
+        hashes = self._hasher.hashes(
             prefix_bytes(request.body, block_bytes * self._max_blocks),
             model=request.target_model,
             cache_salt=request.body.cache_salt,
             block_bytes=block_bytes,
             max_blocks=self._max_blocks,
         )
-        return PrefixMatch(
-            hashes=hashes, block_bytes=block_bytes, matched_blocks=self._index.match(hashes)
+        match = PrefixMatch(
+            total_blocks=len(hashes),
+            block_bytes=block_bytes,
+            matched_blocks=self._index.match(hashes),
         )
+        request.data.set(self._key, _Prompt(hashes, match))
+        return match
+
+
+class _Prompt(NamedTuple):
+    """What the scorer keeps with a request."""
+
+    hashes: Hashes
+    match: PrefixMatch
 
 
 def _positive(value: int, otherwise: int) -> int:

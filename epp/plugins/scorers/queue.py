@@ -23,4 +23,5 @@ class QueueScorer(Scorer):
         low, high = min(sizes), max(sizes)
         if low == high:
             return [1.0] * len(sizes)
-        return [(high - size) / (high - low) for size in sizes]
+        spread = high - low
+        return [(high - size) / spread for size in sizes]

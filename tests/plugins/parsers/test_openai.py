@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from epp.core.errors import BadRequestError
 from epp.core.request import ChatMessage, ContentBlock, RequestBody
-from epp.plugins.parsers.openai import OpenAIParser
+from epp.plugins.parsers.openai import OpenAIParser, parse_any
 
 UNREADABLE = "Error unmarshaling request body"
 NO_MODEL = "model not found in request body"
@@ -174,3 +175,14 @@ def test_any_bytes_are_read_or_refused_and_what_was_read_can_be_renamed(
     renamed = parse(OpenAIParser().rename_model(body, target))
     assert renamed.model == target
     assert (renamed.prompt, renamed.messages) == (read.prompt, read.messages)
+
+
+@given(st.binary() | damaged())
+def test_the_usual_reading_reads_what_the_lenient_one_reads(body: bytes) -> None:
+    def outcome(read: Callable[[bytes], RequestBody]) -> RequestBody | tuple[str, str]:
+        try:
+            return read(body)
+        except BadRequestError as error:
+            return error.message, error.model
+
+    assert outcome(parse) == outcome(parse_any)

@@ -108,7 +108,7 @@ def test_the_block_size_is_what_the_first_candidate_reports(
     world.scores(request, [first, make_endpoint("b", cache_block_size_tokens=3)])
     match = request.data.get(PREFIX_MATCH)
     assert match is not None
-    assert (match.block_bytes, len(match.hashes)) == (block_bytes, 200 // block_bytes)
+    assert (match.block_bytes, match.total_blocks) == (block_bytes, 200 // block_bytes)
 
 
 def test_no_more_blocks_than_the_limit_are_looked_at() -> None:
@@ -161,3 +161,34 @@ def test_a_request_that_was_never_scored_is_not_learnt() -> None:
     result = SchedulingResult("p", {"p": make_run(a, picked=[a])})
     world.scorer.pre_request(make_request("aaaabbbb"), result)
     assert world.probe.calls == []
+
+
+def test_a_second_profile_does_not_hash_the_prompt_again() -> None:
+    world = World()
+    a, b = endpoints(0, 0)
+    request = make_request("aaaabbbb")
+    world.scores(request, [a, b])
+    match = request.data.get(PREFIX_MATCH)
+    world.scores(request, [b])
+    assert request.data.get(PREFIX_MATCH) is match
+
+
+def test_a_second_profile_with_another_block_size_has_a_match_of_its_own() -> None:
+    world = World()
+    request = make_request("aaaabbbb")
+    world.scores(request, endpoints(0))
+    world.scores(request, [make_endpoint("b", cache_block_size_tokens=2)])
+    match = request.data.get(PREFIX_MATCH)
+    assert match is not None
+    assert (match.block_bytes, match.total_blocks) == (8, 1)
+
+
+def test_two_scorers_do_not_share_what_they_know_of_a_request() -> None:
+    world, other = World(), World(block_size=8)
+    (a,) = endpoints(0)
+    request = make_request("aaaabbbb")
+    other.scores(request, [a])
+    world.route(request, [a], a)
+    assert (len(world.probe.prefix_matches), other.probe.prefix_matches) == (1, [])
+    assert world.scores(make_request("aaaabbbb"), [a]) == [1.0]
+    assert other.scores(make_request("aaaabbbb"), [a]) == [0.0]
