@@ -202,6 +202,24 @@ def test_a_header_bomb_ends_the_connection() -> None:
     assert peer.goaway() == ErrorCode.COMPRESSION_ERROR
 
 
+def test_header_fields_that_grow_from_a_few_bytes_are_kept_for_a_few_calls_only() -> None:
+    peer = Peer(Limits(max_partial_bytes=1 << 20, max_strikes=50))
+    big = "v" * 3900
+    for stream_id in range(1, 2 * ENOUGH, 2):
+        # the long field is sent once and then named 15 times by its number
+        more = [("x-big", big)] * 15 + [("x-number", str(stream_id))]
+        peer.send(peer.headers(stream_id, more=more))
+    assert peer.goaway() == ErrorCode.ENHANCE_YOUR_CALM
+    assert len(peer.handlers) <= (1 << 20) // (15 * 3900)
+
+
+def test_the_header_fields_of_ended_calls_are_forgotten() -> None:
+    peer = Peer(Limits(max_partial_bytes=10_000))
+    for stream_id in range(1, 401, 2):
+        peer.send(peer.headers(stream_id), data(stream_id, b"", end=True))
+        assert peer.answers(stream_id).status == Status.OK
+
+
 def test_a_huge_message_that_never_comes_costs_nothing() -> None:
     peer = Peer()
     for stream_id in range(1, 2001, 2):
