@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -108,7 +109,8 @@ class _GrpcioCall:
     def metadata(self) -> Mapping[bytes, bytes]:
         fields: dict[bytes, bytes] = {}
         for key, value in self._context.invocation_metadata() or ():
-            name, text = key.encode(), value if isinstance(value, bytes) else value.encode()
+            name = key.encode()
+            text = b64encode(value) if isinstance(value, bytes) else value.encode()
             fields[name] = fields[name] + b"," + text if name in fields else text
         return fields
 
@@ -132,7 +134,12 @@ class _GrpcioCall:
 
     async def run(self, service: Service, tasks: asyncio.TaskGroup) -> None:
         """Until the handler finishes the call, or the client leaves."""
-        handler = service(self)
+        try:
+            handler = service(self)
+        except Exception as error:
+            logger.error("A gRPC handler failed", exc_info=error)
+            await self._context.abort(_CODES[Status.INTERNAL], "internal error")
+            return
         reading = tasks.create_task(self._read(handler))
         try:
             while (message := await self._outgoing.get()) is not None:
@@ -141,11 +148,9 @@ class _GrpcioCall:
             return  # the client is gone, or the server stops: nobody is left to answer
         finally:
             reading.cancel()
-            handler.ended()
+            _tell_end(handler)
         if self._trailers:
-            self._context.set_trailing_metadata(
-                [(name.decode(), value.decode()) for name, value in self._trailers]
-            )
+            self._context.set_trailing_metadata([_native(*field) for field in self._trailers])
         status, text = self._status
         if status:
             await self._context.abort(_CODES[status], text)
@@ -154,6 +159,8 @@ class _GrpcioCall:
         try:
             while not self._is_finished:
                 data = await self._context.read()
+                if self._is_finished:
+                    return
                 if not isinstance(data, bytes):
                     handler.half_closed()
                     return
@@ -163,6 +170,20 @@ class _GrpcioCall:
         except Exception as error:
             logger.error("A gRPC handler failed", exc_info=error)
             self.finish(Status.INTERNAL, "internal error")
+
+
+def _tell_end(handler: Handler) -> None:
+    try:
+        handler.ended()
+    except Exception as error:
+        logger.error("A gRPC handler failed", exc_info=error)
+
+
+def _native(name: bytes, value: bytes) -> tuple[str, str | bytes]:
+    """A field as grpcio takes it, which encodes binary ones itself."""
+    if name.endswith(b"-bin"):
+        return name.decode(), b64decode(value + b"==")
+    return name.decode(), value.decode()
 
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}

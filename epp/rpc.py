@@ -40,7 +40,10 @@ class Call(Protocol):
 
     @property
     def metadata(self) -> Mapping[bytes, bytes]:
-        """The client's header fields, names in lower case, repeated ones joined by commas."""
+        """The client's header fields, names in lower case, repeated ones joined by commas.
+
+        Here and in trailers, values of names that end in ``-bin`` are base64, as on the wire.
+        """
 
     def send(self, message: Message) -> None:
         """Send one message; what the client does not take yet is kept."""

@@ -2,10 +2,11 @@
 
 Two kinds of rounds, each from its own seed, without sockets. *Conversations*: the client is
 hyper-h2, joined to our ``Connection`` by two queues of bytes that are cut and delayed at random,
-with random windows, messages, resets, pings and settings; every message must arrive whole and in
-order both ways, nobody may complain, and nothing may be left behind. *Noise*: the bytes of a
-conversation with some of them changed, left out or repeated; whatever comes of it, nothing raises,
-and every call ends once.
+with random windows, messages, resets, early ends, deadlines, pings and settings; every message must
+arrive whole and in order both ways, nobody may complain, and nothing may be left behind. *Noise*:
+the bytes of a conversation with some of them changed, left out or repeated, to a server that
+drains, stops and waits for its socket in between; whatever comes of it, nothing raises, little is
+kept, and every call ends once. In both, every frame of ours is audited.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from random import Random
 
 import h2.config
@@ -24,7 +26,8 @@ import h2.settings
 
 from epp.http2.connection import Connection
 from epp.http2.limits import Limits
-from epp.rpc import Call, Message
+from epp.rpc import Call, Message, Status
+from lab.http2_audit import Audit
 
 PATH = "/fuzz.Service/Echo"
 MAX_STREAMS = 8
@@ -34,8 +37,9 @@ LIMITS = Limits(
     connection_window_bytes=90_000,
     max_unsent_bytes=20_000,
     max_unsent_total_bytes=50_000,
-    max_strikes=100_000,
 )
+MOST_QUEUED_BYTES = LIMITS.max_unsent_total_bytes + LIMITS.connection_window_bytes + 16_384
+"""From the limit on, nothing more is allowed than what already was."""
 
 
 class FuzzError(Exception):
@@ -43,19 +47,24 @@ class FuzzError(Exception):
 
 
 class EchoHandler:
-    """Sends messages back, some of them in parts, some of them only at the end."""
+    """Sends messages back, some of them in parts, some only at the end; or has enough of them."""
 
     def __init__(self, call: Call, random: Random) -> None:
         self._call = call
         self._random = random
         self._later: list[bytes] = []
+        self._enough = random.choice((0, 1, 2)) if random.random() < 0.15 else None
         self.received: list[bytes] = []
         self.endings = 0
 
     def message(self, data: Message) -> None:
         text = bytes(data)
+        if self.endings:
+            raise FuzzError("a message comes after the end")
         self.received.append(text)
-        if self._later or self._random.random() < 0.3:
+        if len(self.received) == self._enough:
+            self._call.finish(Status.ABORTED, "enough")
+        elif self._later or self._random.random() < 0.3:
             self._later.append(text)
         else:
             self._send(text)
@@ -77,11 +86,16 @@ class EchoHandler:
 
 
 class Ours:
-    """Our connection with its handlers; what it writes comes together in ``out``."""
+    """Our connection with its handlers; what it writes comes together in ``out``.
+
+    ``deadlines`` are those that run.
+    """
 
     def __init__(self, random: Random, limits: Limits) -> None:
         self.handlers: list[EchoHandler] = []
+        self.deadlines: list[Callable[[], None]] = []
         self.out = bytearray()
+        self._audit = Audit()
 
         def service(call: Call) -> EchoHandler:
             self.handlers.append(EchoHandler(call, random))
@@ -90,11 +104,24 @@ class Ours:
         self.connection = Connection(
             {PATH: service},
             limits,
-            write=self.out.extend,
+            write=self._write,
             wake=lambda: None,
-            call_later=lambda _seconds, _call: lambda: None,
+            call_later=self._call_later,
         )
         self.connection.flush()
+
+    def expire(self, random: Random) -> None:
+        """Let time be up for one of the calls."""
+        if self.deadlines:
+            random.choice(self.deadlines)()
+
+    def _write(self, data: bytes) -> None:
+        self._audit.take(data)
+        self.out += data
+
+    def _call_later(self, _seconds: float, call: Callable[[], None]) -> Callable[[], None]:
+        self.deadlines.append(call)
+        return lambda: self.deadlines.remove(call)
 
 
 class ClientStream:
@@ -152,6 +179,8 @@ class Conversation:
             self._change_settings()
         if random.random() < 0.01:
             self._reset()
+        if random.random() < 0.005:
+            self._ours.expire(random)
         if random.random() < 0.05:
             connection = self._ours.connection
             connection.pause() if random.random() < 0.3 else connection.resume()
@@ -169,6 +198,7 @@ class Conversation:
                 (b"content-type", b"application/grpc"),
                 (b"te", b"trailers"),
                 (b"x-trace", self._random.randbytes(8).hex().encode()),
+                *([(b"grpc-timeout", b"1S")] if self._random.random() < 0.3 else []),
             ],
         )
         self._streams[stream_id] = ClientStream(self._random)
@@ -249,7 +279,9 @@ class Conversation:
             stream.status = dict(event.headers).get(b"grpc-status", stream.status)
         elif isinstance(event, h2.events.StreamEnded):
             stream.is_ended = True
-        elif isinstance(event, h2.events.StreamReset):
+        elif isinstance(event, h2.events.StreamReset) and not (
+            stream.is_ended and event.error_code == h2.errors.ErrorCodes.NO_ERROR
+        ):
             raise FuzzError(f"our side reset stream {event.stream_id}: {event.error_code!r}")
 
     def _settle(self) -> None:
@@ -272,19 +304,29 @@ class Conversation:
         for handler, stream in zip(self._ours.handlers, self._streams.values(), strict=True):
             if handler.endings != 1:
                 raise FuzzError(f"a handler ended {handler.endings} times")
-            if stream.is_reset:
-                continue
-            if handler.received != stream.messages:
-                raise FuzzError("messages were changed on their way to us")
-            sent = b"".join(b"\0" + len(m).to_bytes(4, "big") + m for m in stream.messages)
-            if bytes(stream.received) != sent or stream.status != b"0":
-                raise FuzzError("messages were changed on their way back")
+            if not stream.is_reset:
+                _check_messages(handler, stream)
         left = (connection.streams, connection.partial_bytes, connection.sender.queued_bytes)
         if any(left):
             raise FuzzError(f"left behind (streams, partial, queued): {left}")
 
     def _unended(self) -> list[tuple[int, int, bool]]:
         return [(k, len(s.unsent), s.is_sent) for k, s in self._streams.items() if not s.is_ended]
+
+
+def _check_messages(handler: EchoHandler, stream: ClientStream) -> None:
+    """All of them both ways; the first of them where the call ended early."""
+    known = stream.messages
+    if stream.status != b"0":
+        if stream.status not in (b"4", b"10"):  # a deadline, and who has had enough
+            raise FuzzError(f"a call ended with status {stream.status!r}")
+        known = known[: len(handler.received)]
+    if handler.received != known:
+        raise FuzzError("messages were changed on their way to us")
+    sent = b"".join(b"\0" + len(m).to_bytes(4, "big") + m for m in known)
+    is_whole = len(stream.received) == len(sent) or stream.status != b"0"
+    if not sent.startswith(bytes(stream.received)) or not is_whole:
+        raise FuzzError("messages were changed on their way back")
 
 
 def noise(seed: int) -> None:
@@ -315,11 +357,32 @@ def noise(seed: int) -> None:
         ours.connection.receive(bytes(data[:size]))
         ours.connection.flush()
         del data[:size]
+        _meddle(ours, random)
+        if ours.connection.sender.queued_bytes > MOST_QUEUED_BYTES:
+            raise FuzzError("too much is queued")
     ours.connection.lost()
     if any(handler.endings != 1 for handler in ours.handlers):
         raise FuzzError("a call did not end exactly once")
     if ours.connection.streams or ours.connection.partial_bytes:
         raise FuzzError("something is left of a lost connection")
+
+
+def _meddle(ours: Ours, random: Random) -> None:
+    """Something that a server's owner does, now and then."""
+    connection = ours.connection
+    match random.randrange(60):
+        case 0:
+            connection.drain()
+        case 1:
+            connection.finish_all(Status.UNAVAILABLE, "stopping")
+        case 2 | 3:
+            ours.expire(random)
+        case 4 | 5:
+            connection.pause()
+        case 6 | 7:
+            connection.resume()
+        case 8:
+            connection.ping()
 
 
 def campaign(

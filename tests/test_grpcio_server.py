@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from epp.grpcio_server import GrpcioServer
-from epp.rpc import Call, Message, Status
+from epp.rpc import Call, Message, Service, Status
 from tests.http2.wire import PATH, Recorder, echo, eventually, finish
 
 
@@ -17,6 +17,7 @@ class Running:
     def __init__(self, server: GrpcioServer, handlers: list[Recorder], channel: Any) -> None:
         self.server = server
         self.handlers = handlers
+        self.channel = channel
         self.call = channel.stream_stream(PATH)
 
     async def until_ended(self) -> None:
@@ -24,15 +25,15 @@ class Running:
 
 
 @asynccontextmanager
-async def running(on_message: Any = echo) -> AsyncIterator[Running]:
+async def running(on_message: Any = echo, service: Service | None = None) -> AsyncIterator[Running]:
     handlers: list[Recorder] = []
 
-    def service(call: Call) -> Recorder:
+    def record(call: Call) -> Recorder:
         handlers.append(Recorder(call, on_message, finish))
         return handlers[-1]
 
     async with asyncio.TaskGroup() as tasks:
-        server = GrpcioServer({PATH: service}, tasks, max_message_bytes=2**20)
+        server = GrpcioServer({PATH: service or record}, tasks, max_message_bytes=2**20)
         await server.start("127.0.0.1", 0)
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -89,6 +90,74 @@ async def test_a_broken_handler_costs_its_call(caplog: pytest.LogCaptureFixture)
         await call.write(b"x")
         assert await call.code() is grpc.StatusCode.INTERNAL
         assert "A gRPC handler failed" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["open", "half_closed", "ended"])
+async def test_wherever_a_handler_breaks_only_its_call_is_lost(
+    where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def service(call: Call) -> Recorder:
+        if where == "open":
+            raise KeyError("oops")
+
+        def fail(*_: object) -> None:
+            raise KeyError("oops")
+
+        handler = Recorder(call, echo, fail if where == "half_closed" else finish)
+        if where == "ended":
+            handler.ended = fail  # type: ignore[method-assign]
+        return handler
+
+    async with running(service=service) as it:
+        call = it.call()
+        await call.done_writing()
+        expected = grpc.StatusCode.OK if where == "ended" else grpc.StatusCode.INTERNAL
+        assert await call.code() is expected
+        await eventually(lambda: "A gRPC handler failed" in caplog.text)
+
+
+async def test_who_has_finished_is_told_only_of_the_end() -> None:
+    async with running() as it:
+        call = it.call()
+        await call.write(b"x")
+        assert await call.read() == b"x"
+        it.handlers[0].call.finish(Status.ABORTED)
+        await call.done_writing()
+        assert await call.code() is grpc.StatusCode.ABORTED
+        await it.until_ended()
+        assert it.handlers[0].events == ["message", "ended"]
+
+
+async def test_binary_metadata_is_what_it_is_on_the_wire() -> None:
+    def answer(call: Call, _data: Message) -> None:
+        call.finish(trailers=[(b"x-bin", call.metadata[b"x-bin"])])
+
+    async with running(answer) as it:
+        call = it.call(metadata=(("x-bin", b"\0\xff!"),))
+        await call.write(b"x")
+        assert ("x-bin", b"\0\xff!") in list(await call.trailing_metadata())
+        assert it.handlers[0].call.metadata[b"x-bin"] == b"AP8h"
+
+
+async def test_a_taken_port_is_an_error() -> None:
+    async with running() as it, asyncio.TaskGroup() as tasks:
+        other = GrpcioServer({}, tasks, max_message_bytes=100)
+        with pytest.raises(OSError, match=str(it.server.port)):
+            await other.start("127.0.0.1", it.server.port)
+
+
+async def test_an_unknown_method_is_unimplemented() -> None:
+    async with running() as it:
+        call = it.channel.stream_stream("/unknown")()
+        assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_message_over_the_limit_exhausts_it() -> None:
+    async with running() as it:
+        call = it.call()
+        await call.write(bytes(2**20 + 1))
+        assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await it.until_ended()
 
 
 async def test_stopping_ends_running_calls() -> None:

@@ -89,6 +89,7 @@ class Connection:
         self._control = ControlFrames(self.sender, self._streams, limits.max_strikes)
         self._window = ReceiveWindow(limits.connection_window_bytes)
         self._crumbs = 0
+        self._head_bytes = 0
         self._heard = False
         self.sender.control(
             frames.settings(
@@ -152,11 +153,13 @@ class Connection:
 
     def drain(self) -> None:
         """Take no more streams; those that are on their way now, and the running ones, go on."""
-        self._control.drain()
+        if not self.is_dead:
+            self._control.drain()
 
     def ping(self) -> None:
         """Ask whether the peer is still there."""
-        self._control.ping()
+        if not self.is_dead:
+            self._control.ping()
 
     def finish_all(self, status: Status, text: str) -> None:
         """End every running call with this status."""
@@ -180,7 +183,8 @@ class Connection:
     def resume(self) -> None:
         """The socket takes more again."""
         self.sender.resume()
-        self._credit()
+        if not self.is_dead:
+            self._credit()
 
     def fail(self, code: ErrorCode, text: str) -> None:
         """Give the connection up."""
@@ -195,6 +199,7 @@ class Connection:
 
     def closed(self, stream: Stream) -> None:
         """Forget a stream, but not at once how it ended."""
+        self._head_bytes -= stream.head.size_bytes
         self._streams.end(stream)
         if self.is_done:
             self._wanted()
@@ -314,9 +319,15 @@ class Connection:
         ):
             self._streams.reset(stream_id, ErrorCode.PROTOCOL_ERROR)
             return
-        if len(self._streams.running) >= self.limits.max_streams or self._control.may_close:
+        limits, head_bytes = self.limits, self._head_bytes + head.size_bytes
+        if (
+            len(self._streams.running) >= limits.max_streams
+            or head_bytes > limits.max_partial_bytes
+            or self._control.may_close
+        ):
             self._streams.reset(stream_id, ErrorCode.REFUSED_STREAM)
             return
+        self._head_bytes = head_bytes
         stream = self._streams.running[stream_id] = Stream(self, stream_id, head)
         stream.is_half_closed = ends
         if head.is_grpc:

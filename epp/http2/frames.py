@@ -106,6 +106,18 @@ def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
     return head(kind, flags, stream_id, len(payload)) + payload
 
 
+def header_block(stream_id: int, block: bytes, *, end: bool) -> bytes:
+    """A HEADERS frame, and CONTINUATIONs where the block is too long for one."""
+    flags = END_STREAM if end else 0
+    if len(block) <= DEFAULT_FRAME_BYTES:
+        return frame(HEADERS, flags | END_HEADERS, stream_id, block)
+    starts = range(0, len(block), DEFAULT_FRAME_BYTES)
+    first, *middle, last = [block[at : at + DEFAULT_FRAME_BYTES] for at in starts]
+    written = [frame(HEADERS, flags, stream_id, first)]
+    written += [frame(CONTINUATION, 0, stream_id, piece) for piece in middle]
+    return b"".join([*written, frame(CONTINUATION, END_HEADERS, stream_id, last)])
+
+
 def rst_stream(stream_id: int, code: ErrorCode) -> bytes:
     """End one stream."""
     return frame(RST_STREAM, 0, stream_id, write_u32(code))

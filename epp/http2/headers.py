@@ -22,6 +22,7 @@ _IN_A_NAME = bytes(byte for byte in range(0x21, 0x7F) if chr(byte) not in ":" + 
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _MAX_LENGTH_DIGITS = 19
+_FIELD_BYTES = 100
 
 
 class HeaderFields(msgspec.Struct, frozen=True):
@@ -29,7 +30,7 @@ class HeaderFields(msgspec.Struct, frozen=True):
 
     ``is_malformed``: it breaks a rule of HTTP/2, and so does the request that has it.
     ``timeout_seconds`` is None where the client sets no deadline, ``content_length`` -1 where it is
-    no number.
+    no number. ``size_bytes`` is about what it takes of our memory.
     """
 
     fields: Mapping[bytes, bytes]
@@ -39,6 +40,7 @@ class HeaderFields(msgspec.Struct, frozen=True):
     path: str = ""
     timeout_seconds: float | None = None
     content_length: int | None = None
+    size_bytes: int = 0
 
     @property
     def are_trailers(self) -> bool:
@@ -60,7 +62,8 @@ def read_fields(pairs: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
             return HeaderFields(fields, is_malformed=True)
         regular.append(name)
         fields[name] = fields[name] + b"," + value if name in fields else value
-    if _has_forbidden_bytes(regular, fields.values()) or fields.get(b"te", _TE) != _TE:
+    values = b"".join(fields.values())
+    if _has_forbidden_bytes(b"".join(regular), values) or fields.get(b"te", _TE) != _TE:
         return HeaderFields(fields, is_malformed=True)
     path = fields.get(b":path", b"")
     return HeaderFields(
@@ -70,17 +73,17 @@ def read_fields(pairs: Iterable[tuple[bytes, bytes]]) -> HeaderFields:
         path=path.decode("latin-1"),
         timeout_seconds=_timeout(fields.get(b"grpc-timeout")),
         content_length=_length(fields.get(b"content-length")),
+        size_bytes=len(values) + _FIELD_BYTES * len(fields),
     )
 
 
-def _has_forbidden_bytes(names: Iterable[bytes], values: Iterable[bytes]) -> bool:
-    """Looked through together, which takes a third of the time."""
-    text = b"".join(values)
+def _has_forbidden_bytes(names: bytes, values: bytes) -> bool:
+    """All names and all values are joined, as one look costs less than one at each."""
     return (
-        b"\n" in text
-        or b"\r" in text
-        or b"\0" in text
-        or b"".join(names).translate(None, _IN_A_NAME) != b""
+        b"\n" in values
+        or b"\r" in values
+        or b"\0" in values
+        or names.translate(None, _IN_A_NAME) != b""
     )
 
 

@@ -11,10 +11,12 @@ class Limits(msgspec.Struct, frozen=True):
     """Bounds of one connection; a time of 0 means never.
 
     ``max_streams`` run at once (more are refused). A message may have ``max_message_bytes``, all
-    unfinished messages of a connection together ``max_partial_bytes``. A stream with
-    ``max_unsent_bytes`` that the peer does not take gets no more window, a connection with
-    ``max_unsent_total_bytes`` neither; so memory stays below these plus the two windows.
-    ``max_strikes`` is the budget for frames that cost us something and serve nothing.
+    unfinished messages of a connection together ``max_partial_bytes``, and so may the header fields
+    of its running calls (more calls are refused). A stream with ``max_unsent_bytes`` that the peer
+    does not take gets no more window, a connection with ``max_unsent_total_bytes`` neither; so
+    memory stays below these plus the two windows. ``max_strikes`` is the budget for frames that
+    cost us something and serve nothing. Both windows are over 65,535 bytes, which a peer may send
+    before it has read what we allow.
     """
 
     max_streams: int = 100_000

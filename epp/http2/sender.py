@@ -22,11 +22,10 @@ from epp.http2.frames import (
     DATA,
     DEFAULT_FRAME_BYTES,
     DEFAULT_WINDOW,
-    END_HEADERS,
     END_STREAM,
-    HEADERS,
     frame,
     head,
+    header_block,
     message_head,
     write_u32,
 )
@@ -114,7 +113,7 @@ class Sender:
         """Send a header block; ``end`` closes our side of the stream."""
         if self._table_update:
             block, self._table_update = self._table_update + block, b""
-        self.control(frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream_id, block))
+        self.control(header_block(stream_id, block, end=end))
 
     def end(self, stream_id: int) -> None:
         """Close our side of the stream without trailers."""

@@ -47,14 +47,13 @@ class Host(Protocol):
 class Stream:
     """One call.
 
-    ``window`` and the queue are the sender's, ``receive_window`` the connection's.
+    ``window`` and the queue are the sender's, ``receive_window`` and ``head`` the connection's.
     ``is_half_closed``: the client will send no more; its last message may not be told yet.
     ``has_answered``: something was sent back. ``is_over``: nothing more happens.
     """
 
     __slots__ = (
         "_content_left",
-        "_head",
         "_host",
         "_missing",
         "_partial",
@@ -63,6 +62,7 @@ class Stream:
         "cancel_timer",
         "handler",
         "has_answered",
+        "head",
         "id",
         "is_half_closed",
         "is_over",
@@ -84,7 +84,7 @@ class Stream:
         self.has_answered = False
         self.is_over = False
         self._host = host
-        self._head = head
+        self.head = head
         self._content_left = head.content_length
         self._partial: bytearray | None = None
         self._missing = 0
@@ -95,7 +95,7 @@ class Stream:
 
     @property
     def metadata(self) -> Mapping[bytes, bytes]:
-        return self._head.fields
+        return self.head.fields
 
     def send_metadata(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         if not self.is_over and not self.has_answered:
@@ -173,7 +173,7 @@ class Stream:
         """Everything that the client sent has been told."""
         handler = self.handler
         if handler is None:
-            if not self.is_over and not self._head.is_grpc:
+            if not self.is_over and not self.head.is_grpc:
                 self._refuse_plain_http()
         elif self._tail is not None:
             return  # it has finished, and waits only for the client to take its answers
@@ -306,8 +306,9 @@ class Stream:
 
     def _finish_with(self, block: bytes) -> None:
         self._tail = block
-        self._drop_partial()
-        if not self.queued_bytes:
+        if self.queued_bytes:
+            self._drop_partial()
+        else:
             self._end()
 
     def _end(self) -> None:

@@ -50,18 +50,20 @@ class Streams:
         Raises:
             Http2Error: it has not; ``what`` says what came.
         """
-        if not stream_id or stream_id > self.last_id:
+        if not stream_id & 1 or stream_id > self.last_id:
             raise Http2Error(ErrorCode.PROTOCOL_ERROR, f"{what} on an idle stream")
 
     def reset(self, stream_id: int, code: ErrorCode) -> None:
         """End a stream because of what the peer did.
 
         Raises:
-            Http2Error: it did so too often.
+            Http2Error: it did so too often, or the stream is idle and cannot be reset.
         """
         stream = self.running.get(stream_id)
         if stream is not None:
             stream.reset(code)
+        elif not stream_id & 1 or stream_id > self.last_id:
+            raise Http2Error(code, "a wrong frame on an idle stream")
         else:
             self._sender.control(rst_stream(stream_id, code))
         self.remember(stream_id, Ended.BY_US)

@@ -151,6 +151,41 @@ def test_a_frame_does_what_the_table_says(
         assert peer.answers(3).reset == (code if outcome == STREAM else None)
 
 
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (frames.frame(frames.PRIORITY, 0, 9, b"1234"), ErrorCode.FRAME_SIZE_ERROR),
+        (frames.frame(frames.PRIORITY, 0, 9, b"\0\0\0\x09\x10"), ErrorCode.PROTOCOL_ERROR),
+        (data(2, b"x"), ErrorCode.PROTOCOL_ERROR),
+        (rst(2), ErrorCode.PROTOCOL_ERROR),
+        (frames.window_update(2, 5), ErrorCode.PROTOCOL_ERROR),
+    ],
+)
+def test_a_stream_that_nobody_opened_is_not_reset(frame: bytes, code: ErrorCode) -> None:
+    peer = Peer()
+    peer.open(5)
+    peer.send(frame)
+    assert peer.goaway() == code
+
+
+@pytest.mark.parametrize("passed_over", [True, False])
+def test_a_stream_whose_end_is_forgotten_was_reset_by_its_peer(passed_over: bool) -> None:
+    peer = Peer(on_half_close=None)
+    if not passed_over:
+        peer.open(3).call.finish()
+    for stream_id in range(5, 8005, 2):
+        peer.send(peer.headers(stream_id), data(stream_id, b"", end=True))
+        peer.handler.call.finish()
+    peer.frames()
+    peer.send(rst(3), frames.window_update(3, 5))
+    assert peer.frames() == []
+    peer.send(data(3, b"x"))
+    assert peer.answers(3).reset == ErrorCode.STREAM_CLOSED
+    peer.send(data(3, b"x"))
+    assert peer.frames() == []
+    peer.connection.lost()
+
+
 def test_a_number_that_was_passed_over_cannot_be_used_any_more() -> None:
     peer = Peer()
     peer.open(5)
@@ -433,6 +468,19 @@ def test_a_connection_that_is_given_up_ends_every_call_once() -> None:
     handlers[0].call.finish()
     assert peer.frames() == []
     peer.send(ping())
+    assert peer.frames() == []
+
+
+def test_nothing_follows_the_goaway_of_a_connection_that_is_given_up() -> None:
+    peer = Peer(Limits(connection_window_bytes=70_000, max_unsent_total_bytes=1))
+    peer.open(1)
+    peer.connection.pause()
+    peer.send(*[data(1, message(b"x" * 12_000)) for _ in range(3)])  # half the window
+    peer.send(frames.window_update(0, 0))
+    assert peer.goaway() == ErrorCode.PROTOCOL_ERROR
+    peer.connection.resume()
+    peer.connection.drain()
+    peer.connection.ping()
     assert peer.frames() == []
 
 

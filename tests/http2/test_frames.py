@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 from hyperframe.frame import Frame as ReferenceFrame
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from epp.http2 import frames
 from epp.http2.frames import ErrorCode, Http2Error, Setting
+from epp.http2.reader import FrameReader
 
 
 @given(st.integers(0, 9), st.integers(0, 255), st.integers(0, 2**31 - 1), st.binary(max_size=20))
@@ -37,6 +40,17 @@ def test_other_libraries_read_our_frames() -> None:
         frame.parse_body(memoryview(data[9:]))
         assert type(frame).__name__ == kind
         assert size == len(data) - 9
+
+
+@pytest.mark.parametrize("size", [0, 16_384, 16_385, 32_768, 40_000])
+@pytest.mark.parametrize("end", [False, True])
+def test_a_long_header_block_is_sent_in_pieces(size: int, end: bool) -> None:
+    reader = FrameReader(max_header_bytes=100_000)
+    block = random.Random(size).randbytes(size)
+    written = frames.PREFACE + frames.settings(()) + frames.header_block(7, block, end=end)
+    _, (kind, flags, stream_id, payload, start, stop) = list(reader.read(written))
+    assert (kind, stream_id, payload[start:stop]) == (frames.HEADERS, 7, block)
+    assert bool(flags & frames.END_STREAM) == end
 
 
 def test_a_long_reason_is_cut() -> None:

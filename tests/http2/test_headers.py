@@ -47,6 +47,11 @@ def test_a_field_that_must_not_be_there_makes_it_malformed(field: tuple[bytes, b
     assert read(field).is_malformed
 
 
+def test_a_header_list_has_a_size() -> None:
+    assert read().size_bytes == len(b"POSThttp/a") + 3 * 100
+    assert read((b"x", b"1" * 50), (b"x", b"2" * 50)).size_bytes == read().size_bytes + 100 + 101
+
+
 def test_pseudo_fields_stand_first() -> None:
     assert read_fields([(b"x", b"1"), *REQUEST]).is_malformed
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from epp.http2 import frames
@@ -74,14 +76,52 @@ def test_floods_of_frames_that_serve_nothing(useless: bytes) -> None:
     assert flood(peer, useless) == ErrorCode.ENHANCE_YOUR_CALM
 
 
-def test_streams_that_make_us_reset_them() -> None:
-    peer = Peer(on_message=None)
-    for stream_id in range(1, 2 * ENOUGH, 2):
-        peer.send(peer.headers(stream_id), frames.window_update(stream_id, 0))
+WRONG: dict[str, Callable[[Peer, int], bytes]] = {
+    "window by nothing": lambda _, stream_id: frames.window_update(stream_id, 0),
+    "window too large": lambda _, stream_id: frames.window_update(stream_id, frames.MAX_WINDOW),
+    "data after the end": lambda _, stream_id: (
+        data(stream_id, b"", end=True) + data(stream_id, b"")
+    ),
+    "headers after the end": lambda peer, stream_id: (
+        data(stream_id, b"", end=True) + peer.headers(stream_id, end=True)
+    ),
+    "trailers without end": lambda peer, stream_id: peer.headers(stream_id, [("x", "y")]),
+    "malformed": lambda peer, stream_id: peer.headers(stream_id + 2, [("x", "y")]),
+    "priority": lambda _, stream_id: frames.frame(frames.PRIORITY, 0, stream_id, b"1234"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_streams_that_make_us_reset_them(wrong: Callable[[Peer, int], bytes]) -> None:
+    peer = Peer(on_message=None, on_half_close=None)
+    for stream_id in range(1, 4 * ENOUGH, 4):
+        peer.send(peer.headers(stream_id), wrong(peer, stream_id))
         if peer.connection.is_dead:
             break
     assert peer.goaway() == ErrorCode.ENHANCE_YOUR_CALM
+    assert len(peer.handlers) <= 1001
     assert peer.connection.streams == 0
+
+
+def test_streams_without_windows_hoard_so_much_and_no_more() -> None:
+    limits = Limits(max_unsent_total_bytes=1 << 20, connection_window_bytes=1 << 20)
+    peer = Peer(limits, settings=[(Setting.INITIAL_WINDOW_SIZE, 0)])
+    allowed, stream_id = 1 << 20, 1
+    while allowed > 16_000 and stream_id < 1000:
+        peer.send(peer.headers(stream_id), data(stream_id, message(b"x" * 15_990), end=True))
+        updates = [frame for frame in peer.frames() if frame.kind == frames.WINDOW_UPDATE]
+        allowed += sum(frames.increment(frame.payload) for frame in updates) - 15_995
+        stream_id += 2
+    assert allowed <= 16_000  # the peer has to stop
+    assert peer.connection.sender.queued_bytes <= 2 << 20
+    assert not peer.connection.is_dead
+
+
+def test_a_header_block_without_end() -> None:
+    peer = Peer()
+    piece = frames.frame(frames.CONTINUATION, 0, 1, b"\0\1a\1b")
+    peer.send(frames.frame(frames.HEADERS, 0, 1))
+    assert flood(peer, piece) == ErrorCode.ENHANCE_YOUR_CALM
 
 
 def test_answers_in_crumbs() -> None:
@@ -160,6 +200,26 @@ def test_a_header_bomb_ends_the_connection() -> None:
     bomb = b"\x40\x01a\x7f\xe1\x1e" + b"x" * 4000 + b"\xbe" * 12_000
     peer.send(frames.frame(frames.HEADERS, frames.END_HEADERS, 1, bomb))
     assert peer.goaway() == ErrorCode.COMPRESSION_ERROR
+
+
+def test_header_fields_that_grow_from_a_few_bytes_are_kept_for_a_few_calls_only() -> None:
+    peer = Peer(Limits(max_partial_bytes=1 << 20, max_strikes=50))
+    big = "v" * 3900
+    for stream_id in range(1, 2 * ENOUGH, 2):
+        # the long field is sent once and then named 15 times by its number
+        more = [("x-big", big)] * 15 + [("x-number", str(stream_id))]
+        peer.send(peer.headers(stream_id, more=more))
+        if peer.connection.is_dead:
+            break
+    assert peer.goaway() == ErrorCode.ENHANCE_YOUR_CALM
+    assert len(peer.handlers) <= (1 << 20) // (15 * 3900)
+
+
+def test_the_header_fields_of_ended_calls_are_forgotten() -> None:
+    peer = Peer(Limits(max_partial_bytes=10_000))
+    for stream_id in range(1, 401, 2):
+        peer.send(peer.headers(stream_id), data(stream_id, b"", end=True))
+        assert peer.answers(stream_id).status == Status.OK
 
 
 def test_a_huge_message_that_never_comes_costs_nothing() -> None:

@@ -13,6 +13,7 @@ from epp.http2.connection import Connection
 from epp.http2.frames import ErrorCode, Setting
 from epp.http2.limits import Limits
 from epp.rpc import Call, Message, Service, Status
+from lab.http2_audit import Audit
 
 PATH = "/test.Service/Call"
 REQUEST = (
@@ -75,7 +76,7 @@ def finish(call: Call) -> None:
 
 
 class Peer:
-    """A client and the connection that it talks to."""
+    """A client and the connection that it talks to; whatever that writes is audited."""
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class Peer:
     ) -> None:
         self.handlers: list[Recorder] = []
         self.written = bytearray()
+        self._audit = Audit()
         self.writes = 0
         self.wakes = 0
         self.timers: list[tuple[float, Callable[[], None]]] = []
@@ -177,6 +179,7 @@ class Peer:
         return ErrorCode(frames.read_u32(codes[-1], 0)[0]) if codes else None
 
     def _write(self, data: bytes) -> None:
+        self._audit.take(data)
         self.written += data
         self.writes += 1
 
