@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+# numpy is used for integers only: its threads for matrices would be started for nothing.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from epp.cli import main as command_line
 

@@ -4,17 +4,20 @@ Theory of operation: what endpoints have lately is *fresh*, in a dictionary from
 endpoints; the rest is *settled* (``settled.py``), in arrays that take a tenth of the memory and a
 fraction of the time for many blocks, but much more for a few. A prompt's blocks are looked up in
 both. When an endpoint has ``PATIENCE`` fresh blocks they settle together, so that no request pays
-for numpy's calls, and a step takes half a millisecond.
+for numpy's calls, and a step takes a millisecond at most.
 
 An endpoint may hold some more blocks than its capacity until its fresh ones settle: an eighth at
 most, and none where that is less than one block. Differs: upstream learns of a decision in the
 background, some time later; here the next request sees it.
 
-CPU time in microseconds to match and add blocks, with 312,500 in the index (AMD EPYC), beside
-dictionaries alone, which take 430 bytes per block instead of 46::
+CPU time in microseconds to match a prompt's blocks and to add them, settling included, with 312,500
+in the index (AMD EPYC); beside dictionaries alone, which take 430 bytes per block instead of 46::
 
-    blocks                   3     8    32   125   256   1000   6250
-FIGURES
+    blocks             3    32   125   256   1000   6250
+    new                4    22    67   141    526   1882
+      dictionaries     4    27    94   218   2287  12878
+    once more          7    30    73   111    476    945
+      dictionaries     1     4    17    34    140   1139
 """
 
 from __future__ import annotations
