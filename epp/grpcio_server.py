@@ -20,6 +20,9 @@ logger = logging.getLogger("grpcio")
 
 Context: TypeAlias = Any  # grpc.aio.ServicerContext[bytes, bytes]; its read() has no true type
 
+# Of one call: no more is read from a client that does not take its answers.
+_MAX_UNSENT_BYTES = 1 << 20
+
 # What the last stream's end needs to leave the process.
 _LAST_ANSWERS_SECONDS = 0.1
 
@@ -101,6 +104,9 @@ class _GrpcioCall:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._unsent_bytes = 0
+        self._has_room = asyncio.Event()
+        self._has_room.set()
         self._is_finished = False
         self._status: tuple[int, str] = (Status.OK, "")
         self._trailers: Sequence[tuple[bytes, bytes]] = ()
@@ -117,6 +123,9 @@ class _GrpcioCall:
     def send(self, message: Message) -> None:
         if not self._is_finished:
             self._outgoing.put_nowait(bytes(message))
+            self._unsent_bytes += len(message)
+            if self._unsent_bytes > _MAX_UNSENT_BYTES:
+                self._has_room.clear()
 
     def send_parts(self, parts: Parts) -> None:
         self.send(b"".join(parts))
@@ -144,6 +153,9 @@ class _GrpcioCall:
         try:
             while (message := await self._outgoing.get()) is not None:
                 await self._context.write(message)
+                self._unsent_bytes -= len(message)
+                if self._unsent_bytes <= _MAX_UNSENT_BYTES:
+                    self._has_room.set()
         except grpc.aio.BaseError:
             return  # the client is gone, or the server stops: nobody is left to answer
         finally:
@@ -158,6 +170,7 @@ class _GrpcioCall:
     async def _read(self, handler: Handler) -> None:
         try:
             while not self._is_finished:
+                await self._has_room.wait()
                 data = await self._context.read()
                 if self._is_finished:
                     return

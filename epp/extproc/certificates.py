@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -99,15 +101,29 @@ def server_context(pair: KeyPair) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
-    # the ssl module reads certificates only from files; this one is private, and gone at once
-    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-        file.write(pair.key + b"\n" + pair.chain)
-        file.flush()
-        try:
-            context.load_cert_chain(file.name)
-        except ssl.SSLError as error:
-            raise CertificateError(f"the certificate cannot be used: {error.reason}") from None
+    try:
+        _load(context, pair.key + b"\n" + pair.chain)
+    except ssl.SSLError as error:
+        raise CertificateError(f"the certificate cannot be used: {error.reason}") from None
+    except OSError as error:
+        raise CertificateError(f"the certificate cannot be loaded: {error.strerror}") from None
     return context
+
+
+def _load(context: ssl.SSLContext, pem: bytes) -> None:
+    """The ssl module reads certificates only from files: one in memory, where there are such.
+
+    So no folder need be writable, and the key is on no disk.
+    """
+    if sys.platform == "linux":
+        with open(os.memfd_create("certificate"), "wb", buffering=0) as memory:
+            memory.write(pem)
+            context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}")
+    else:
+        with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+            file.write(pem)
+            file.flush()
+            context.load_cert_chain(file.name)
 
 
 _KEY_USAGE = x509.KeyUsage(

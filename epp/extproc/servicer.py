@@ -52,10 +52,11 @@ class ExternalProcessor:
 
     def open(self, call: Call) -> Process:
         """A new stream."""
+        process = Process(self, call, self._open_exchange())
         self._running += 1
         if self._running == 1:
             self._idle.clear()
-        return Process(self, call, self._open_exchange())
+        return process
 
     def ended(self) -> None:
         """A stream is over."""
@@ -109,8 +110,10 @@ class Process:
         """The stream is over, whoever ended it."""
         if self._deciding is not None:
             self._deciding.cancel()
-        self._stream.closed()
-        self._processor.ended()
+        try:
+            self._stream.closed()
+        finally:
+            self._processor.ended()
 
     def _answer(self, outputs: Sequence[Output]) -> None:
         call = self._call

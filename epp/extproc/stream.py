@@ -194,7 +194,9 @@ class Stream:
 
     def _decide(self, body: bytes | None) -> Sequence[Output]:
         self._request = Phase.DECIDING
-        return [Decide(IncomingRequest(headers=self._headers, body=body, subset=self._subset))]
+        request = IncomingRequest(headers=self._headers, body=body, subset=self._subset)
+        self._headers, self._subset = {}, None  # a long answer need not keep them
+        return [Decide(request)]
 
     def _response_headers(self, event: ResponseHeaders) -> Sequence[Output]:
         if self._response is not Phase.WAITING:

@@ -232,7 +232,7 @@ class Connection:
 
     def _credit(self) -> None:
         """Allow the peer more bytes, unless it leaves too many of ours unread."""
-        if self._window.is_due and self.sender.queued_bytes < self.limits.max_unsent_total_bytes:
+        if self._window.is_due and self.sender.held_bytes < self.limits.max_unsent_total_bytes:
             self.sender.control(frames.window_update(0, self._window.refill()))
 
     def _data(self, flags: int, stream_id: int, data: bytes, start: int, end: int) -> None:
@@ -325,15 +325,24 @@ class Connection:
             or head_bytes > limits.max_partial_bytes
             or self._control.may_close
         ):
-            self._streams.reset(stream_id, ErrorCode.REFUSED_STREAM)
+            self._refuse(stream_id)
             return
         self._head_bytes = head_bytes
         stream = self._streams.running[stream_id] = Stream(self, stream_id, head)
+        stream.opened_at_tick = self._streams.ticks
         stream.is_half_closed = ends
         if head.is_grpc:
             self._start(stream, head)
         if ends:
             stream.half_closed()
+
+    def _refuse(self, stream_id: int) -> None:
+        """Too many streams: a strike only of a peer that knows how many there may be."""
+        if self._control.is_acknowledged:
+            self._streams.reset(stream_id, ErrorCode.REFUSED_STREAM)
+        else:
+            self.sender.control(frames.rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
+            self._streams.remember(stream_id, Ended.BY_US)
 
     def _start(self, stream: Stream, head: HeaderFields) -> None:
         service = self._services.get(head.path)

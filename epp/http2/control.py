@@ -161,7 +161,8 @@ class ControlFrames:
         stream = self._streams.running.get(stream_id)
         if stream is None:
             return
-        if not stream.is_half_closed and not stream.has_answered:
+        is_young = stream.opened_at_tick >= self._streams.ticks - 1
+        if is_young and not stream.is_half_closed and not stream.has_answered:
             self._streams.strike()
         stream.close()
         self._streams.remember(stream_id, Ended.BY_PEER)

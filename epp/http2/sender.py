@@ -40,6 +40,7 @@ MAX_STALLED_BYTES = 4 * 1024 * 1024
 
 _WRITE_BYTES = 65_536
 _CRUMB_BYTES = 256
+_PART_BYTES = 64
 _UNCOMPRESSED = b"\0"
 
 
@@ -79,6 +80,7 @@ class Sender:
         "is_paused",
         "max_frame_bytes",
         "queued_bytes",
+        "queued_parts",
         "window",
     )
 
@@ -95,9 +97,15 @@ class Sender:
         self.initial_window = DEFAULT_WINDOW
         self.max_frame_bytes = DEFAULT_FRAME_BYTES
         self.queued_bytes = 0
+        self.queued_parts = 0
         self.crumbs = 0
         self.is_paused = False
         self.is_overrun = False
+
+    @property
+    def held_bytes(self) -> int:
+        """About the memory of all queues: the bytes, and what it costs to keep them apart."""
+        return self.queued_bytes + _PART_BYTES * self.queued_parts
 
     def control(self, data: bytes) -> None:
         """Send a frame, or several, that no window holds back."""
@@ -160,6 +168,7 @@ class Sender:
         queue.extend(parts)
         stream.queued_bytes += size
         self.queued_bytes += size
+        self.queued_parts += len(parts)
         self.make_ready(stream)
         self.pump()
 
@@ -190,6 +199,7 @@ class Sender:
         self._ready.pop(stream.id, None)
         if stream.queued_bytes:
             self.queued_bytes -= stream.queued_bytes
+            self.queued_parts -= len(stream.queue or ())
             stream.queued_bytes = 0
             stream.queue = None
 
@@ -237,6 +247,7 @@ class Sender:
                 part = view[:left]
             else:
                 completes = True
+                self.queued_parts -= 1
             frames.append(part)
             left -= len(part)
         if self._pending_bytes > _WRITE_BYTES:

@@ -23,9 +23,14 @@ _LOG_LEVEL = logging.INFO - 2
 
 _TICK_SECONDS = 1.0
 _BACKLOG = 1024
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 64 * 1024
+"""What is read at once, and handled before anybody else has a turn."""
+
 _CLOSE_SECONDS = 2.0
-"""How long a peer may take to read the last bytes of a connection that is being closed."""
+"""How long a peer whose connection is given up may take to read why."""
+
+_LINGER_SECONDS = 20.0
+"""How long a peer may take to read the last answers of a connection that ends in order."""
 
 _STOP_SECONDS = 0.5
 _AGE_SPREAD = 0.1
@@ -90,7 +95,7 @@ class Server:
             backlog=_BACKLOG,
             ssl=self._tls,
             ssl_handshake_timeout=handshake_seconds if self._tls else None,
-            ssl_shutdown_timeout=_CLOSE_SECONDS if self._tls else None,
+            ssl_shutdown_timeout=_LINGER_SECONDS if self._tls else None,
         )
         self._ticking = loop.call_later(_TICK_SECONDS, self._tick)
 
@@ -107,13 +112,19 @@ class Server:
         self.drain()
         if self._ticking is not None:
             self._ticking.cancel()
+        if not self.streams:
+            # Requests may be on their way from peers who do not know yet.
+            await self._until_all_gone()
         for protocol in list(self._protocols):
             protocol.finish(text)
+        await self._until_all_gone()
+        for protocol in list(self._protocols):
+            protocol.abort()
+
+    async def _until_all_gone(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):
                 await self._all_gone.wait()
-        for protocol in list(self._protocols):
-            protocol.abort()
 
     def opened(self, protocol: _Protocol) -> Connection:
         """A socket was accepted."""
@@ -189,6 +200,14 @@ class _Protocol(asyncio.BufferedProtocol):
         connection.receive(self._server.buffer[:nbytes].tobytes())
         if connection.is_dead or connection.is_done:
             self._close()
+        elif nbytes == _READ_BYTES and self._transport is not None:
+            # There is more. Read on at once, many small messages would block the loop for seconds.
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._transport is not None and not self._is_closing:
+            self._transport.resume_reading()
 
     def eof_received(self) -> None:
         """The peer has gone: it takes no answers either, so the transport may close."""
@@ -260,4 +279,5 @@ class _Protocol(asyncio.BufferedProtocol):
             return
         self._is_closing = True
         self._transport.close()
-        asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self.abort)
+        seconds = _CLOSE_SECONDS if self._connection.is_dead else _LINGER_SECONDS
+        asyncio.get_running_loop().call_later(seconds, self.abort)

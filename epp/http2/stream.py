@@ -30,6 +30,7 @@ from epp.rpc import Handler, Message, Parts, Service, Status
 logger = logging.getLogger("http2")
 
 _MESSAGE_HEAD_BYTES = 5
+_IDENTITY_ONLY = ((b"grpc-accept-encoding", b"identity"),)
 _NOT_GRPC_BODY = b"only gRPC is served here\n"
 
 
@@ -66,6 +67,7 @@ class Stream:
         "id",
         "is_half_closed",
         "is_over",
+        "opened_at_tick",
         "queue",
         "queued_bytes",
         "receive_window",
@@ -79,6 +81,7 @@ class Stream:
         self.queued_bytes = 0
         self.queue: deque[bytes | bytearray | memoryview] | None = None
         self.handler: Handler | None = None
+        self.opened_at_tick = 0
         self.cancel_timer: Callable[[], None] | None = None
         self.is_half_closed = False
         self.has_answered = False
@@ -204,11 +207,13 @@ class Stream:
         """The client's deadline has passed."""
         self.abandon(Status.DEADLINE_EXCEEDED, "deadline exceeded")
 
-    def abandon(self, status: Status, text: str) -> None:
+    def abandon(
+        self, status: Status, text: str, trailers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
         """End the call without the handler having a say."""
         handler, self.handler = self.handler, None
         self._drop_partial()
-        self.finish(status, text)
+        self.finish(status, text, trailers)
         if handler is not None:
             _tell_end(handler)
 
@@ -254,7 +259,10 @@ class Stream:
                 return
             is_compressed, size = data[start], read_u32(data, start + 1)[0]
             if is_compressed:
-                self.abandon(Status.UNIMPLEMENTED, "compressed messages are not supported")
+                # Differs: the Go pickers take gzip, which no gateway sends.
+                self.abandon(
+                    Status.UNIMPLEMENTED, "compressed messages are not supported", _IDENTITY_ONLY
+                )
                 return
             if size > self._host.limits.max_message_bytes:
                 limit = self._host.limits.max_message_bytes

@@ -30,11 +30,12 @@ class Streams:
     our reset on their way.
     """
 
-    __slots__ = ("_before", "_ended", "_sender", "_strikes", "last_id", "running")
+    __slots__ = ("_before", "_ended", "_sender", "_strikes", "last_id", "running", "ticks")
 
     def __init__(self, sender: Sender, max_strikes: int) -> None:
         self._sender = sender
         self._strikes = StrikeBudget(max_strikes)
+        self.ticks = 0
         self.running: dict[int, Stream] = {}
         self.last_id = 0
         self._ended: dict[int, Ended] = {}
@@ -79,8 +80,9 @@ class Streams:
             raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that serve nothing")
 
     def refill(self, now: float) -> None:
-        """Let time forgive strikes; ``now`` is in seconds."""
+        """Let time forgive strikes, about once a second; ``now`` is in seconds."""
         self._strikes.refill(now)
+        self.ticks += 1
 
     def end(self, stream: Stream) -> None:
         """The stream is over, on our side at least."""

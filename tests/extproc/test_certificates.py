@@ -1,17 +1,37 @@
 from __future__ import annotations
 
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from epp.extproc.certificates import CertificateError, KeyPair, make_self_signed, read_key_pair
+from epp.extproc.certificates import (
+    CertificateError,
+    KeyPair,
+    make_self_signed,
+    read_key_pair,
+    server_context,
+)
 
 
 def write(folder: Path, pair: KeyPair) -> None:
     (folder / "tls.crt").write_bytes(pair.chain)
     (folder / "tls.key").write_bytes(pair.key)
+
+
+def test_no_folder_need_be_writable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(*_args: object, **_options: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", nowhere)
+    if sys.platform == "linux":
+        server_context(make_self_signed())
+    else:
+        with pytest.raises(CertificateError, match="No usable temporary directory"):
+            server_context(make_self_signed())
 
 
 def test_a_self_signed_certificate_is_one_for_servers() -> None:

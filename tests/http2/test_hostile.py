@@ -231,6 +231,41 @@ def test_a_huge_message_that_never_comes_costs_nothing() -> None:
     assert peer.connection.partial_bytes == 0
 
 
+def test_uploads_that_are_given_up_all_at_once_are_no_attack() -> None:
+    peer = Peer(Limits(max_strikes=10))
+    for stream_id in range(1, 101, 2):
+        peer.send(peer.headers(stream_id), data(stream_id, message(b"x" * 50)[:20]))
+    for second in range(3):
+        peer.connection.refill(float(second))
+    peer.send(*[rst(stream_id, ErrorCode.CANCEL) for stream_id in range(1, 99, 2)])
+    assert not peer.connection.is_dead
+    peer.send(data(99, message(b"x" * 50)[20:], end=True))
+    assert peer.answers(99).status == Status.OK
+
+
+def test_who_cannot_know_the_limit_yet_is_refused_and_not_given_up() -> None:
+    peer = Peer(Limits(max_streams=2, max_strikes=5), greet=False)
+    peer.send(frames.PREFACE, frames.settings(()))
+    peer.send(*[peer.headers(stream_id) for stream_id in range(1, 101, 2)])
+    assert not peer.connection.is_dead
+    assert peer.answers(99).reset == ErrorCode.REFUSED_STREAM
+    peer.send(frames.frame(frames.SETTINGS, frames.ACK, 0))
+    peer.send(*[peer.headers(stream_id) for stream_id in range(101, 121, 2)])
+    assert peer.goaway() == ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_many_small_answers_count_with_what_they_cost() -> None:
+    limits = Limits(max_unsent_total_bytes=1 << 20, connection_window_bytes=100_000)
+    peer = Peer(limits, settings=[(Setting.INITIAL_WINDOW_SIZE, 0)])
+    handler = peer.open(1)
+    for _ in range(10_000):
+        handler.call.send(b"x")
+    sender = peer.connection.sender
+    assert sender.held_bytes > 10 * sender.queued_bytes > 0
+    peer.connection.lost()
+    assert sender.held_bytes == 0
+
+
 def test_time_forgives() -> None:
     peer = Peer()
     peer.connection.refill(0.0)

@@ -22,7 +22,7 @@ from epp.http2 import frames
 from epp.http2.limits import Limits
 from epp.http2.server import Server
 from epp.rpc import Call
-from tests.http2.wire import PATH, Peer, Recorder, echo, eventually, finish
+from tests.http2.wire import PATH, Peer, Recorder, data, echo, eventually, finish, message
 
 HELLO = frames.PREFACE + frames.settings(()) + frames.frame(frames.SETTINGS, frames.ACK, 0)
 FAST = Limits(handshake_seconds=0.5, keepalive_seconds=0.5, keepalive_timeout_seconds=0.5)
@@ -182,6 +182,39 @@ async def test_stopping_ends_running_calls_and_says_why() -> None:
         assert await call.code() is grpc.StatusCode.UNAVAILABLE
         assert await call.details() == "bye"
         assert it.server.connections == 0
+
+
+async def test_a_request_on_its_way_while_an_idle_server_stops_is_served() -> None:
+    async with running() as it:
+        reader, writer = await asyncio.open_connection("127.0.0.1", it.server.port)
+        peer = Peer(greet=False)
+        writer.write(HELLO)
+        await eventually(lambda: it.server.connections == 1)
+        await asyncio.sleep(0.05)
+        stopping = asyncio.get_running_loop().create_task(it.server.stop())
+        await asyncio.sleep(0.05)  # the server has said that it goes, and this crosses it
+        writer.write(peer.headers(1) + data(1, message(b"just in time"), end=True))
+        await eventually(lambda: bool(it.handlers) and it.handlers[0].events[-1:] == ["ended"])
+        writer.write(frames.frame(frames.PING, frames.ACK, 0, b"drainnow"))
+        assert b"just in time" in await reader.read()
+        await stopping
+        writer.close()
+
+
+async def test_many_small_messages_of_one_peer_let_others_have_their_turn() -> None:
+    async with running() as it:
+        _, writer = await asyncio.open_connection("127.0.0.1", it.server.port)
+        peer = Peer(greet=False)
+        writer.write(HELLO + peer.headers(1))
+        await eventually(lambda: it.server.streams == 1)
+        turns = 0
+        writer.write(data(1, message(b"") * 3000) * 60)
+        while len(it.handlers[0].messages) < 180_000 and turns < 10_000:
+            await asyncio.sleep(0)
+            turns += 1
+        assert len(it.handlers[0].messages) == 180_000
+        assert turns > 10
+        writer.transport.abort()
 
 
 async def test_who_does_not_speak_is_not_kept() -> None:
