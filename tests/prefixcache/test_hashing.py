@@ -1,21 +1,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from xxhash import xxh64_intdigest
 
 from epp.prefixcache.hashing import HEAD, BlockHasher
-from tests.prefixcache.plain import chained_hashes
 
-CHAT = (
-    b'[{"role":"user","content":"a\\u003cb \\u0026 c\\u003ed"},'
-    b'{"role":"assistant","content":[{"type":"text","text":"hi","image_url":{}}]}]'
-)
 HASHER = BlockHasher()
 
 
@@ -24,43 +17,6 @@ def hashes(
 ) -> list[int]:
     made = HASHER.hashes(text, model=model, cache_salt=salt, block_bytes=block, max_blocks=limit)
     return [int(value) for value in made]
-
-
-@pytest.mark.parametrize(
-    ("model", "text", "block", "salt", "expected"),
-    [
-        ("m", b"aaaabbbbcc", 4, "", [0x390FB08ECC2C3166, 0x38807F4DDD2B9645]),
-        ("m", b"aaaabbbb", 4, "salt", [0x87597466157AA714, 0x0781E9397C581D6E]),
-        ("test-model1", b"aaaaaa", 4, "", [0xCC8952E70E1C4504]),
-        (
-            "m",
-            CHAT,
-            32,
-            "",
-            [0x4760B9D88F0216F0, 0xC01EF11403255845, 0x7ED74B61BE53F5BB, 0x683F24A5C57E6B4E],
-        ),
-        ("m", b"", 4, "", []),
-        ("m", b"aaa", 4, "", []),
-    ],
-)
-def test_the_plain_hashes_are_those_of_the_reference(
-    model: str, text: bytes, block: int, salt: str, expected: Sequence[int]
-) -> None:
-    made = chained_hashes(text, model=model, cache_salt=salt, block_bytes=block, max_blocks=256)
-    assert list(made) == expected
-    assert len(hashes(text, model=model, salt=salt, block=block)) == len(expected)
-
-
-@pytest.mark.parametrize(
-    ("seed", "expected"),
-    [("m", 0xBA2E567083A2B2E8), ("msalt", 0xD91548F60BA19B9B), ("test-model1", 0x55B9CE9184DD8509)],
-)
-def test_the_plain_chain_starts_from_model_and_salt(seed: str, expected: int) -> None:
-    assert xxh64_intdigest(seed.encode()) == expected
-    first = xxh64_intdigest(b"aaaa" + expected.to_bytes(8, "little"))
-    assert chained_hashes(b"aaaa", model=seed, cache_salt="", block_bytes=4, max_blocks=1) == (
-        first,
-    )
 
 
 def test_no_more_blocks_than_the_limit_are_hashed() -> None:
