@@ -15,7 +15,7 @@ from epp.extproc.events import BodyAnswer, Decide, End, Output
 from epp.extproc.relay import Relay
 from epp.extproc.stepping import Suspended, start
 from epp.extproc.stream import Stream
-from epp.extproc.usual import LONG_BYTES, answer_parts
+from epp.extproc.usual import LONG_BYTES
 from epp.rpc import Call, Message, Services, Status
 
 SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
@@ -123,7 +123,7 @@ class Process:
             elif isinstance(output, End):
                 call.finish(Status.ABORTED if output.problem else Status.OK, output.problem)
             elif isinstance(output, BodyAnswer) and len(output.body) >= LONG_BYTES:
-                call.send_parts(answer_parts(output.direction, output.body, output.end_of_stream))
+                call.send_parts(codec.encode_parts(output))
             else:
                 call.send(codec.encode(output))
 

@@ -14,7 +14,7 @@ class Limits(msgspec.Struct, frozen=True):
     unfinished messages of a connection together ``max_partial_bytes``, and so may the header fields
     of its running calls (more calls are refused). A stream with ``max_unsent_bytes`` that the peer
     does not take gets no more window, a connection with ``max_unsent_total_bytes`` neither; so
-    memory stays below these plus the two windows. ``max_strikes`` is the budget for frames that
+    memory stays below these plus the two windows, and what the services keep. ``max_strikes`` is the budget for frames that
     cost us something and serve nothing. Both windows are over 65,535 bytes, which a peer may send
     before it has read what we allow.
     """
@@ -39,9 +39,10 @@ class Limits(msgspec.Struct, frozen=True):
 class StrikeBudget:
     """How many useless frames a peer may still send: so many at once, a tenth of that per second.
 
-    What counts: SETTINGS, PRIORITY, DATA without data, streams reset before anything was answered,
-    frames that make us reset a stream, and windows that let us send only crumbs. What does not:
-    resetting a stream that was half-closed or answered, as Envoy does at the end of every stream.
+    What counts: SETTINGS, PRIORITY, DATA without data, streams that are reset within a second or
+    two and before anything was answered, frames that make us reset a stream, and windows that let
+    us send only crumbs. What does not: resetting a stream that was half-closed or answered, as
+    Envoy does at the end of every stream, or one that has waited, as when many clients leave.
     Pings have a budget of their own, as clients that measure the bandwidth ping once per round trip
     while data flows: every DATA frame of theirs adds to it, and a ping after data of ours is free.
 
