@@ -14,9 +14,9 @@ class Limits(msgspec.Struct, frozen=True):
     unfinished messages of a connection together ``max_partial_bytes``, and so may the header fields
     of its running calls (more calls are refused). A stream with ``max_unsent_bytes`` that the peer
     does not take gets no more window, a connection with ``max_unsent_total_bytes`` neither; so
-    memory stays below these plus the two windows, and what the services keep. ``max_strikes`` is the budget for frames that
-    cost us something and serve nothing. Both windows are over 65,535 bytes, which a peer may send
-    before it has read what we allow.
+    memory stays below these plus the two windows, and what the services keep. ``max_strikes`` is
+    the budget for frames that cost us something and serve nothing. Both windows are over 65,535
+    bytes, which a peer may send before it has read what we allow.
     """
 
     max_streams: int = 100_000
