@@ -27,7 +27,7 @@ from lab.process import Process, ProcessError, running
 ASSETS = "KUBEBUILDER_ASSETS"
 BINARIES = ("etcd", "kube-apiserver", "kubectl")
 ISSUER = "https://kubernetes.default.svc"
-_ADMIN_TOKEN = "admintoken"  # noqa: S105 - of a server that lives for one test
+_ADMIN_TOKEN = "admintoken"
 _REQUEST_SECONDS = 30.0
 _MERGE_PATCH = "application/merge-patch+json"
 
