@@ -31,7 +31,8 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False):
     """One pod IP and target port that can serve a request.
 
     Values, replaced at every scrape: state about an endpoint is keyed by ``id``
-    (``namespace/name``), never by the object.
+    (``namespace/name``), never by the object. ``pod`` is empty where it comes from a file; ``rank``
+    counts the target ports of a pod from 0; ``metrics_port`` 0 means ``port``.
     """
 
     id: str
@@ -41,6 +42,9 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False):
     port: int
     labels: Mapping[str, str] = {}
     metrics: EndpointMetrics = EndpointMetrics()
+    pod: str = ""
+    rank: int = 0
+    metrics_port: int = 0
 
     @property
     def destination(self) -> str:

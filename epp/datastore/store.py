@@ -23,6 +23,7 @@ import msgspec
 
 from epp.core.clock import Clock
 from epp.core.endpoint import Endpoint, EndpointMetrics, split_host_port
+from epp.datastore.rewrites import Rewrites
 
 FAILURES_THAT_COUNT = 2
 PASSED_OVER_SECONDS = 1.0
@@ -65,11 +66,13 @@ class _Entry:
 class Datastore:
     """Holds the pool; written by discovery and scraping, read by the director.
 
-    ``pool`` is None until one is known, which is also what health reports.
+    ``pool`` is None until one is known, which is also what health reports; ``rewrites`` are its
+    rules for model names.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.pool: Pool | None = None
+        self.rewrites = Rewrites()
         self._clock = clock or Clock()
         self._avoided: dict[str, float] = {}
         self._entries: dict[str, _Entry] = {}
@@ -112,7 +115,7 @@ class Datastore:
         entry = self._entries.get(endpoint.id)
         if entry is not None:
             known = entry.endpoint
-            if (known.address, known.port) == (endpoint.address, endpoint.port):
+            if _place(known) == _place(endpoint):
                 if known.labels != endpoint.labels:
                     entry.endpoint = msgspec.structs.replace(known, labels=endpoint.labels)
                     self._forget_candidates()
@@ -228,6 +231,10 @@ class Datastore:
     def priority(self, objective: str) -> int:
         """The priority of an objective; 0 when it is unknown or names none."""
         return self._priorities.get(objective, 0)
+
+
+def _place(endpoint: Endpoint) -> tuple[str, int, int]:
+    return endpoint.address, endpoint.port, endpoint.metrics_port
 
 
 def _within(subset: Sequence[str], entries: Iterable[_Entry]) -> list[_Entry]:

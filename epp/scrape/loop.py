@@ -120,7 +120,7 @@ class Scraper:
         settings = self._settings
         target = Target(
             address=endpoint.address,
-            port=settings.port or endpoint.port,
+            port=endpoint.metrics_port or endpoint.port,
             path=settings.path,
             tls=self._tls,
             timeout_seconds=settings.timeout_seconds,

@@ -72,6 +72,12 @@ def log(logger: logging.Logger, v: int, msg: str, /, **fields: object) -> None:
         _handle(logger, number, msg, fields)
 
 
+def warn(logger: logging.Logger, msg: str, /, **fields: object) -> None:
+    """Log something that is not as it should be, but works, with key/values."""
+    if logger.isEnabledFor(logging.WARNING):
+        _handle(logger, logging.WARNING, msg, fields)
+
+
 def error(logger: logging.Logger, msg: str, /, **fields: object) -> None:
     """Log a failure with key/values, one of them usually ``error``."""
     if logger.isEnabledFor(logging.ERROR):

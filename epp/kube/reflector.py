@@ -1,0 +1,210 @@
+"""Keeps up with all objects of one kind: list once, then watch.
+
+A watch that ends is resumed where it was; one that the API server no longer remembers (410) starts
+with a new list. Waiting after a failure grows from 0.5 s to 30 s, each wait longer or shorter by
+chance. A kind that is optional, which the cluster may not have (404) or we may not read (403), gets
+one line and a try every half minute, and works as soon as it appears.
+
+Source: client-go v0.35, tools/cache, for the behaviour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from contextlib import aclosing
+from random import Random
+from typing import Generic, TypeAlias, TypeVar
+
+import msgspec
+
+from epp.core.clock import Clock
+from epp.kube.client import ApiError, KubeClient, UnreachableError
+from epp.kube.objects import Event, Failure, ListMetadata, Named, ObjectList, describe
+from epp.telemetry import logs
+
+PAGE_ITEMS = 500
+FIRST_WAIT_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 30.0
+LONGEST_ABSENCE_SECONDS = 5.0
+"""Between two tries to reach an API server that does not answer."""
+
+WATCH_SECONDS = 300
+SHORTEST_WATCH_SECONDS = 1.0
+_GRACE_SECONDS = 30.0
+_FORBIDDEN, _NOT_FOUND, _GONE = 403, 404, 410
+
+T = TypeVar("T", bound=Named)
+
+Changed: TypeAlias = Callable[[Mapping[str, T], Collection[str]], None]
+"""Gets all objects by their names, and the names of those that came, changed or went."""
+
+logger = logging.getLogger("kubernetes")
+
+
+class Kind(msgspec.Struct, Generic[T], frozen=True):
+    """What to watch: ``path`` on the API server, ``name`` as Go spells it in its logs."""
+
+    name: str
+    path: str
+    type: type[T]
+    field_selector: str = ""
+    is_optional: bool = False
+
+
+class Reflector(Generic[T]):
+    """Has all objects of a kind, and tells of every change, while it runs."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        kind: Kind[T],
+        changed: Changed[T],
+        *,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._client = client
+        self._kind = kind
+        self._changed = changed
+        self._clock = clock
+        self._random = random
+        self._decoder = msgspec.json.Decoder(kind.type)
+        self._objects: dict[str, T] = {}
+        self._version = ""
+        self._problem = ""
+        self._wait_seconds = FIRST_WAIT_SECONDS
+        self.tried = asyncio.Event()
+        """Set once the kind was listed; for an optional one, once that was tried."""
+
+    async def run(self) -> None:
+        """Keep up until cancelled."""
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+            except ApiError as error:
+                self._refused(error)
+            except UnreachableError:  # the client says so, once for all kinds
+                self._wait_seconds = min(self._wait_seconds, LONGEST_ABSENCE_SECONDS)
+            except msgspec.DecodeError as error:
+                self._refused(ApiError(_GONE, f"unreadable answer: {error}"))
+            else:
+                continue
+            if self._kind.is_optional:
+                self.tried.set()
+            await self._wait()
+
+    async def _list(self) -> None:
+        query = {"limit": str(PAGE_ITEMS)} | self._selection()
+        objects: dict[str, T] = {}
+        page = await self._page(query, objects)
+        while page.continue_:
+            page = await self._page({**query, "continue": page.continue_}, objects)
+        names = self._objects.keys() | objects.keys()
+        self._objects = objects
+        self._version = page.resource_version
+        self._recovered()
+        self._changed(self._objects, names)
+        self.tried.set()
+
+    async def _page(self, query: Mapping[str, str], objects: dict[str, T]) -> ListMetadata:
+        answer = await self._client.get(self._kind.path, query)
+        page = msgspec.json.decode(answer, type=ObjectList)
+        for raw in page.items or ():
+            name, item = self._read(raw)
+            if item is not None:
+                objects[name] = item
+        return page.metadata
+
+    async def _watch(self) -> None:
+        """Follow from the last version until the server ends it or something fails."""
+        started = self._clock.now()
+        seconds = round(WATCH_SECONDS * self._random.uniform(1, 2))
+        query = {
+            "resourceVersion": self._version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(seconds),
+        } | self._selection()
+        events = self._client.watch(self._kind.path, query, seconds=seconds + _GRACE_SECONDS)
+        async with aclosing(events):
+            async for line in events:
+                if line:
+                    self._take(msgspec.json.decode(line, type=Event))
+        if self._clock.now() - started < SHORTEST_WATCH_SECONDS:
+            await self._wait()
+
+    def _take(self, event: Event) -> None:
+        self._wait_seconds = FIRST_WAIT_SECONDS
+        if event.type == "ERROR":
+            failure = msgspec.json.decode(event.object, type=Failure)
+            raise ApiError(failure.code, failure.message)
+        about = msgspec.json.decode(event.object, type=Named).metadata
+        self._version = about.resource_version or self._version
+        if event.type == "DELETED":
+            if self._objects.pop(about.name, None) is not None:
+                self._changed(self._objects, (about.name,))
+        elif event.type in ("ADDED", "MODIFIED"):
+            name, item = self._read(event.object)
+            if item is not None:
+                self._objects[name] = item
+                self._changed(self._objects, (name,))
+
+    def _read(self, raw: msgspec.Raw) -> tuple[str, T | None]:
+        """An object and its name; in place of one that is broken what is known of it."""
+        try:
+            item = self._decoder.decode(raw)
+        except msgspec.DecodeError as error:
+            name = describe(raw)
+            logs.error(
+                logger,
+                "Ignoring an object that cannot be read",
+                kind=self._kind.name,
+                object=name,
+                error=str(error),
+            )
+            name = name.partition("/")[2]
+            return name, self._objects.get(name)
+        return item.name, item
+
+    def _refused(self, error: ApiError) -> None:
+        """Say what is wrong, once; start with a new list."""
+        self._version = ""
+        if error.status == _GONE:
+            return
+        if self._is_absent(error):
+            self._wait_seconds = LONGEST_WAIT_SECONDS
+        if error.status == _NOT_FOUND and self._kind.is_optional:
+            self._forget()
+        problem = f"failed to list {self._kind.name}: {error}"
+        if problem == self._problem:
+            return
+        self._problem = problem
+        if self._is_absent(error):
+            logs.warn(logger, "Going on without a kind of object", error=problem)
+        else:
+            logs.error(logger, "Failed to watch", type=self._kind.name, error=problem)
+
+    def _is_absent(self, error: ApiError) -> bool:
+        return self._kind.is_optional and error.status in (_FORBIDDEN, _NOT_FOUND)
+
+    def _forget(self) -> None:
+        names, self._objects = list(self._objects), {}
+        if names:
+            self._changed(self._objects, names)
+
+    def _recovered(self) -> None:
+        self._wait_seconds = FIRST_WAIT_SECONDS
+        if self._problem:
+            self._problem = ""
+            logs.log(logger, 0, "Watching again", type=self._kind.name)
+
+    async def _wait(self) -> None:
+        seconds = self._wait_seconds
+        self._wait_seconds = min(2 * seconds, LONGEST_WAIT_SECONDS)
+        await asyncio.sleep(seconds * self._random.uniform(0.5, 1.5))
+
+    def _selection(self) -> dict[str, str]:
+        return {"fieldSelector": self._kind.field_selector} if self._kind.field_selector else {}
