@@ -52,3 +52,7 @@ class ServiceUnavailableError(EppError):
 
     status = 503
     code = "ServiceUnavailable"
+
+
+class StartError(Exception):
+    """The picker cannot start; the text is one line that says where and why."""

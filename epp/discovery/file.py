@@ -39,16 +39,16 @@ class EndpointsFileError(ValueError):
     """The file cannot be used; one line with the place and the rule of every problem."""
 
 
-def read_endpoints(path: Path) -> list[Endpoint]:
-    """The endpoints that the file lists, in its order.
+def read_endpoints(path: Path, metrics_port: int = 0) -> list[Endpoint]:
+    """The endpoints that the file lists, in its order; ``metrics_port`` 0 is each one's own.
 
     Raises:
         EndpointsFileError: the file cannot be read, or something in it is wrong.
     """
-    return parse_endpoints(_read(path), str(path))
+    return parse_endpoints(_read(path), str(path), metrics_port)
 
 
-def parse_endpoints(content: bytes, name: str) -> list[Endpoint]:
+def parse_endpoints(content: bytes, name: str, metrics_port: int = 0) -> list[Endpoint]:
     """The endpoints listed in ``content``, YAML or JSON; ``name`` is the file's in errors.
 
     Raises:
@@ -62,7 +62,7 @@ def parse_endpoints(content: bytes, name: str) -> list[Endpoint]:
         raise EndpointsFileError(f"{name}: is not UTF-8") from None
     except ConfigError as error:
         raise EndpointsFileError(_one_line(str(error))) from None
-    return _EndpointList(document).read()
+    return _EndpointList(document, metrics_port).read()
 
 
 async def follow(
@@ -70,6 +70,7 @@ async def follow(
     datastore: Datastore,
     on_error: Callable[[str], None],
     *,
+    metrics_port: int = 0,
     poll_seconds: float = POLL_SECONDS,
     aside: Callable[[Callable[[], _Reading]], Awaitable[_Reading]] = asyncio.to_thread,
 ) -> None:
@@ -87,7 +88,7 @@ async def follow(
         state = _state_of(path)
         if state != seen:
             seen = state
-            reading = await aside(partial(_try_to_read, path))
+            reading = await aside(partial(_try_to_read, path, metrics_port))
             if isinstance(reading, _Failure):
                 if reported != reading:
                     reported = reading
@@ -98,11 +99,11 @@ async def follow(
         await asyncio.sleep(poll_seconds)
 
 
-def _try_to_read(path: Path) -> _Reading:
+def _try_to_read(path: Path, metrics_port: int) -> _Reading:
     content = b""
     try:
         content = _read(path)
-        return parse_endpoints(content, str(path))
+        return parse_endpoints(content, str(path), metrics_port)
     except EndpointsFileError as error:
         return _Failure(str(error), content)
 
@@ -128,8 +129,9 @@ def _read(path: Path) -> bytes:
 class _EndpointList:
     """One reading of a document; collects what is wrong with it."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, metrics_port: int) -> None:
         self._document = document
+        self._metrics_port = metrics_port
         self._problems: list[str] = []
 
     def read(self) -> list[Endpoint]:
@@ -160,6 +162,7 @@ class _EndpointList:
             address=address,
             port=port,
             labels=labels,
+            metrics_port=self._metrics_port,
         )
 
     def _part_of_id(self, entry: dict[str, Any], key: str, place: str) -> str:

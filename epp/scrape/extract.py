@@ -39,7 +39,7 @@ Differs: the Go picker knows only the older name, and scores newer servers as if
 class ScrapeSettings(msgspec.Struct, frozen=True):
     """What to read and how often; a spec of None (of ``kv_cache``: none at all) is not read.
 
-    The first of ``kv_cache`` that a page has is used. ``port`` 0 means the endpoint's own.
+    The first of ``kv_cache`` that a page has is used.
     """
 
     waiting: MetricSpec | None = MetricSpec("vllm:num_requests_waiting")
@@ -48,7 +48,6 @@ class ScrapeSettings(msgspec.Struct, frozen=True):
     lora: MetricSpec | None = MetricSpec("vllm:lora_requests_info")
     cache_info: MetricSpec | None = MetricSpec("vllm:cache_config_info")
     interval_seconds: float = 0.05
-    port: int = 0
     path: str = "/metrics"
     scheme: str = "http"
     insecure_skip_verify: bool = True
