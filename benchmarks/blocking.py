@@ -33,7 +33,6 @@ from epp.exchange import Exchange
 from epp.extproc.certificates import make_self_signed
 from epp.extproc.stepping import start
 from epp.plugins.parsers.openai import OpenAIParser
-from epp.saturation import SaturationDetector
 from epp.telemetry import exposition
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
@@ -68,7 +67,7 @@ class Crowd:
             scheduler=config.scheduler,
             datastore=self.store,
             pre_request=config.pre_request,
-            saturation=SaturationDetector(config.saturation, self.clock),
+            saturation=config.saturation,
             probe=self.probe,
             random=handle.random,
         )

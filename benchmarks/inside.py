@@ -32,7 +32,6 @@ from epp.extproc.relay import Relay
 from epp.extproc.stepping import start
 from epp.extproc.stream import Stream
 from epp.plugins.parsers.openai import OpenAIParser
-from epp.saturation import SaturationDetector
 from epp.scrape.extract import Extractor, ScrapeSettings
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
@@ -66,7 +65,7 @@ class Inside:
             scheduler=config.scheduler,
             datastore=self.store,
             pre_request=config.pre_request,
-            saturation=SaturationDetector(config.saturation, self._clock),
+            saturation=config.saturation,
             probe=self._probe,
             random=random,
         )

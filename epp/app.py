@@ -19,6 +19,7 @@ from epp.config.document import ConfigError
 from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
 from epp.core.clock import Clock
 from epp.core.plugin import Handle
+from epp.core.probe import ScrapeInterval
 from epp.datastore.store import Datastore, Pool
 from epp.director import Director
 from epp.discovery.file import EndpointsFileError, follow, read_endpoints
@@ -38,7 +39,6 @@ from epp.http2.server import Server
 from epp.plugins.discovery.file import FileDiscovery
 from epp.plugins.parsers.openai import OpenAIParser
 from epp.rpc import Services
-from epp.saturation import SaturationDetector
 from epp.scrape.extract import KV_CACHE_SPECS, ScrapeSettings
 from epp.scrape.loop import Scraper
 from epp.scrape.spec import MetricSpec
@@ -47,6 +47,7 @@ from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
 from epp.telemetry.profile import Profiler, save_profile
 from epp.telemetry.requestlog import RequestLog
+from epp.telemetry.saturationlog import SaturationLog
 from epp.telemetry.server import MetricsServer
 from epp.telemetry.tee import Probes
 from epp.telemetry.transport import TransportCollector
@@ -104,7 +105,14 @@ class App:
         self._datastore = Datastore(self._clock)
         self._metrics = MetricsProbe(self._datastore, build_ref=__version__)
         self._decisions = DecisionLog(self._clock)
-        self._probe = Probes(self._metrics, self._decisions, RequestLog())
+        self._scrape_interval = ScrapeInterval(options.refresh_metrics_interval_seconds)
+        self._probe = Probes(
+            self._metrics,
+            self._decisions,
+            RequestLog(),
+            SaturationLog(self._clock),
+            self._scrape_interval,
+        )
         self._random = Random()
         self._is_draining = False
         self._config = self._load_config()
@@ -117,7 +125,7 @@ class App:
             scheduler=self._config.scheduler,
             datastore=self._datastore,
             pre_request=self._config.pre_request,
-            saturation=SaturationDetector(self._config.saturation, self._clock),
+            saturation=self._config.saturation,
             probe=self._probe,
             random=self._random,
             honour_subset=not options.disable_endpoint_subset_filter,
@@ -189,13 +197,15 @@ class App:
 
     def _load_config(self) -> LoadedConfig:
         text, name = _config_text(self._options)
-        handle = Handle(random=self._random, clock=self._clock, probe=self._probe)
+        handle = Handle(self._random, self._clock, self._probe, self._scrape_interval)
         try:
-            config = load_config(text, name, handle)
+            config = load_config(text, name, handle, os.environ)
         except ConfigError as error:
             raise StartError(str(error)) from None
         for notice in config.notices:
             logger.warning(notice)
+        for notice in config.environment_notices:
+            logger.info(notice)
         logs.log(logger, 0, "Loaded configuration", source=name)
         return config
 

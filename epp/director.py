@@ -14,7 +14,7 @@ from time import perf_counter
 from epp.core.decision import Decision, ProfileRun, SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.errors import InternalError, ResourceExhaustedError, ServiceUnavailableError
-from epp.core.plugin import Parser, PreRequest
+from epp.core.plugin import Parser, PreRequest, SaturationDetector
 from epp.core.probe import Probe
 from epp.core.request import (
     DEFAULT_FAIRNESS_ID,
@@ -26,7 +26,6 @@ from epp.core.request import (
 )
 from epp.datastore.store import Datastore
 from epp.exchange import Exchange
-from epp.saturation import SaturationDetector
 from epp.scheduling.scheduler import Scheduler
 
 DESTINATION_HEADER = "x-gateway-destination-endpoint"

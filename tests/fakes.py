@@ -11,7 +11,7 @@ from epp.core.clock import Clock
 from epp.core.decision import Decision, ProfileRun
 from epp.core.endpoint import Endpoint, EndpointMetrics
 from epp.core.plugin import Handle
-from epp.core.probe import Probe, Timer
+from epp.core.probe import Probe, ScrapeInterval, Timer
 from epp.core.request import ChatMessage, InferenceRequest, RequestBody, Usage
 
 SEED = 42
@@ -63,6 +63,7 @@ class FakeProbe(Probe):
         self.prefix_matches: list[tuple[int, int, int]] = []
         self.index_sizes: list[int] = []
         self.scrape_intervals: list[float] = []
+        self.saturations: list[tuple[str, float, int]] = []
 
     def plugin_timer(self, point: str, type_name: str, name: str) -> Timer:
         def ran(_seconds: float) -> None:
@@ -115,6 +116,12 @@ class FakeProbe(Probe):
     def scraped(self, interval_seconds: float) -> None:
         self.calls.append("scraped")
         self.scrape_intervals.append(interval_seconds)
+
+    def saturation_measured(
+        self, detector_name: str, saturation: float, stale_endpoints: int
+    ) -> None:
+        self.calls.append("saturation_measured")
+        self.saturations.append((detector_name, saturation, stale_endpoints))
 
 
 def make_endpoint(
@@ -178,10 +185,19 @@ def make_request(
 
 
 def make_handle(
-    *, probe: Probe | None = None, clock: Clock | None = None, seed: int = SEED
+    *,
+    probe: Probe | None = None,
+    clock: Clock | None = None,
+    seed: int = SEED,
+    scrape_interval_seconds: float = 0.05,
 ) -> Handle:
     """What plugins may use: seeded chance, a still clock, a probe that takes notes."""
-    return Handle(random=Random(seed), clock=clock or FakeClock(), probe=probe or FakeProbe())
+    return Handle(
+        random=Random(seed),
+        clock=clock or FakeClock(),
+        probe=probe or FakeProbe(),
+        scrape_interval=ScrapeInterval(scrape_interval_seconds),
+    )
 
 
 def make_run(*candidates: Endpoint, picked: Sequence[Endpoint], profile: str = "p") -> ProfileRun:

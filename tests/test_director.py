@@ -14,14 +14,15 @@ from epp.core.errors import (
     ResourceExhaustedError,
     ServiceUnavailableError,
 )
-from epp.core.plugin import Filter, Picker, PreRequest, Scorer
+from epp.core.plugin import Filter, Picker, PreRequest, SaturationDetector, Scorer
 from epp.core.request import Headers, IncomingRequest, InferenceRequest, RequestBody
 from epp.datastore.store import Datastore
 from epp.director import Director
 from epp.exchange import Exchange
 from epp.plugins.parsers.openai import OpenAIParser
 from epp.plugins.profile_handlers.single_profile import SingleProfileHandler
-from epp.saturation import SaturationDetector, SaturationThresholds
+from epp.plugins.saturation.utilization import UtilizationDetector, UtilizationDetectorParams
+from epp.saturation import AnyRoomDetector, Thresholds
 from epp.scheduling.profile import Profile, WeightedScorer
 from epp.scheduling.scheduler import Scheduler
 from tests.fakes import FakeClock, FakeProbe, endpoints, make_endpoint, make_handle
@@ -69,12 +70,12 @@ class Steps:
     def saturation(self, clock: FakeClock) -> SaturationDetector:
         taken = self.taken
 
-        class Saturation(SaturationDetector):
+        class Saturation(AnyRoomDetector):
             def is_saturated(self, endpoints: Sequence[Endpoint]) -> bool:
                 taken.append("saturation")
                 return super().is_saturated(endpoints)
 
-        return Saturation(SaturationThresholds(), clock)
+        return Saturation(Thresholds(), make_handle(clock=clock))
 
     def filter(self) -> Filter:
         taken = self.taken
@@ -139,6 +140,7 @@ class World:
         limit: int = 1,
         honour_subset: bool = True,
         priorities: dict[str, int] | None = None,
+        saturation: SaturationDetector | None = None,
     ) -> None:
         steps = Steps()
         self.steps = steps.taken
@@ -160,7 +162,7 @@ class World:
             scheduler=Scheduler(SingleProfileHandler(), [profile], self.probe),
             datastore=self.store,
             pre_request=[steps.pre_request()],
-            saturation=steps.saturation(self.clock),
+            saturation=saturation or steps.saturation(self.clock),
             probe=self.probe,
             random=make_handle().random,
             honour_subset=honour_subset,
@@ -310,13 +312,21 @@ def test_a_picker_that_picks_nobody_is_an_internal_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("priority", "waiting", "is_served"),
-    [(-1, 5, True), (-1, 6, False), (0, 6, True), (3, 6, True)],
+    ("saturation", "full_at"),
+    [
+        (AnyRoomDetector(Thresholds(), make_handle()), 6),
+        (UtilizationDetector(UtilizationDetectorParams(), make_handle()), 5),
+    ],
+    ids=["any-room", "utilization"],
+)
+@pytest.mark.parametrize(
+    ("priority", "below", "is_served"), [(-1, 1, True), (-1, 0, False), (0, 0, True), (3, 0, True)]
 )
 def test_only_the_sheddable_are_refused_when_the_pool_is_full(
-    priority: int, waiting: int, is_served: bool
+    saturation: SaturationDetector, full_at: int, priority: int, below: int, is_served: bool
 ) -> None:
-    world = World(priorities={"o": priority})
+    waiting = full_at - below
+    world = World(priorities={"o": priority}, saturation=saturation)
     for endpoint_id in ("default/a", "default/b"):
         full = make_endpoint("x", waiting_queue_size=waiting, updated_at=world.clock.now())
         world.store.scrape_succeeded(endpoint_id, full.metrics)
@@ -324,7 +334,8 @@ def test_only_the_sheddable_are_refused_when_the_pool_is_full(
     if is_served:
         assert world.decide(headers=headers).request.priority == priority
     else:
-        assert world.refusal(headers=headers).status == 429
+        refusal = world.refusal(headers=headers)
+        assert (refusal.status, refusal.message) == (429, FULL[1])
         world.exchange.failed("x")
         world.exchange.close()
         assert world.probe.failed == [("m", "m", "x")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, TypeVar
@@ -10,15 +9,18 @@ from typing import Any, TypeVar
 import msgspec
 
 from epp.config.document import ConfigError, Document, read_document
+from epp.config.environment import override_thresholds, without_effect
+from epp.config.findings import Findings
+from epp.config.saturation import DEFAULT_DETECTOR, read_thresholds, referenced_detector
 from epp.config.schema import (
     KIND,
     NEW_GROUP,
     OLD_GROUP,
     ConfigSection,
+    FlowControlSection,
     PluginRefSection,
     PluginSection,
     ProfileSection,
-    SaturationSection,
 )
 from epp.core.plugin import (
     REGISTRY,
@@ -32,10 +34,10 @@ from epp.core.plugin import (
     PluginType,
     PreRequest,
     ProfileHandler,
+    SaturationDetector,
     Scorer,
 )
-from epp.goflags import parse_duration
-from epp.saturation import SaturationThresholds
+from epp.saturation import AnyRoomDetector
 from epp.scheduling.profile import Profile, WeightedScorer
 from epp.scheduling.scheduler import Scheduler
 
@@ -69,13 +71,17 @@ P = TypeVar("P", bound=Plugin)
 
 
 class LoadedConfig(msgspec.Struct, frozen=True):
-    """Live objects. ``notices`` are lines for the log: what has no effect, what is deprecated."""
+    """Live objects. ``notices`` are lines for the log: what has no effect, what is deprecated.
+
+    ``environment_notices`` are the same about environment variables.
+    """
 
     scheduler: Scheduler
     plugins: Sequence[Plugin]
-    saturation: SaturationThresholds
+    saturation: SaturationDetector
     discovery: Discovery | None
     notices: Sequence[str]
+    environment_notices: Sequence[str]
 
     def of(self, role: type[P]) -> list[P]:
         """The plugins that fill a role, in the order of their declaration."""
@@ -92,23 +98,28 @@ class LoadedConfig(msgspec.Struct, frozen=True):
         return self.of(EndpointListener)
 
 
-def load_config(text: str, name: str, handle: Handle) -> LoadedConfig:
+def load_config(
+    text: str, name: str, handle: Handle, environment: Mapping[str, str] | None = None
+) -> LoadedConfig:
     """Read, check and build; ``name`` is what problems are reported under.
+
+    Variables of ``environment`` override thresholds.
 
     Raises:
         ConfigError: with every problem found, each naming its line, its place and the rule.
     """
-    return _Loading(read_document(text, name), handle).run()
+    return _Loading(read_document(text, name), handle, environment or {}).run()
 
 
 class _Loading:
     """One load: collects problems as it goes, and gives up where going on makes no sense."""
 
-    def __init__(self, document: Document, handle: Handle) -> None:
+    def __init__(self, document: Document, handle: Handle, environment: Mapping[str, str]) -> None:
         self._document = document
+        self._environment = environment
+        self._findings = Findings(document)
         self._handle = handle
-        self._problems: list[str] = []
-        self._notices: list[str] = []
+        self._environment_notices: list[str] = []
         self._plugins: dict[str, Plugin] = {}
 
     def run(self) -> LoadedConfig:
@@ -118,9 +129,11 @@ class _Loading:
         self._make_plugins(config.plugins or ())
         profiles = self._profiles(config)
         self._check_references(profiles)
-        saturation = self._saturation(config.saturation_detector)
+        saturation = self._saturation(config)
+        self._note_what_has_no_effect(config.flow_control)
         discovery = self._discovery(config)
-        self._stop_if_wrong()
+        self._findings.stop_if_wrong()
+        assert saturation is not None  # otherwise there was a problem
         handler = self._handler(profiles)
         scheduler = Scheduler(handler, self._build_profiles(profiles), self._handle.probe)
         return LoadedConfig(
@@ -128,15 +141,9 @@ class _Loading:
             plugins=tuple(self._plugins.values()),
             saturation=saturation,
             discovery=discovery,
-            notices=tuple(self._notices),
+            notices=tuple(self._findings.notices),
+            environment_notices=tuple(self._environment_notices),
         )
-
-    def _wrong(self, path: str, rule: str) -> None:
-        self._problems.append(self._document.problem(path, rule))
-
-    def _stop_if_wrong(self) -> None:
-        if self._problems:
-            raise ConfigError(self._problems)
 
     def _read_shape(self) -> ConfigSection:
         """The document in its types; each list entry on its own: no problem hides another."""
@@ -150,11 +157,12 @@ class _Loading:
             if isinstance(items, list):
                 del rest[key]
                 read = [
-                    self._convert(item, item_type, f"$.{key}[{i}]") for i, item in enumerate(items)
+                    self._findings.convert(item, item_type, f"$.{key}[{i}]")
+                    for i, item in enumerate(items)
                 ]
                 lists[key] = [item for item in read if item is not None]
-        config = self._convert(rest, ConfigSection, "$")
-        self._stop_if_wrong()
+        config = self._findings.convert(rest, ConfigSection, "$")
+        self._findings.stop_if_wrong()
         assert config is not None  # otherwise there was a problem
         return msgspec.structs.replace(
             config,
@@ -162,19 +170,12 @@ class _Loading:
             scheduling_profiles=lists.get("schedulingProfiles", config.scheduling_profiles),
         )
 
-    def _convert(self, value: Any, to: type[S], path: str) -> S | None:
-        try:
-            return msgspec.convert(value, to)
-        except msgspec.ValidationError as error:
-            self._wrong(*_place_of(error, path))
-            return None
-
     def _check_kind(self, config: ConfigSection) -> None:
         if config.api_version not in (None, OLD_GROUP, NEW_GROUP) or config.kind not in (
             None,
             KIND,
         ):
-            self._wrong(
+            self._findings.wrong(
                 "$.kind" if config.kind not in (None, KIND) else "$.apiVersion",
                 f'no kind "{config.kind or ""}" is registered for version '
                 f'"{config.api_version or ""}"; expected {KIND} in {OLD_GROUP} or {NEW_GROUP}',
@@ -186,20 +187,22 @@ class _Loading:
             name, _, value = gate.partition("=")
             setting = value.strip().lower() or "true"
             if name not in FEATURE_GATES or setting not in _TRUE | _FALSE:
-                self._wrong(f"$.featureGates[{i}]", f"{gate} is an unregistered Feature Gate")
+                self._findings.wrong(
+                    f"$.featureGates[{i}]", f"{gate} is an unregistered Feature Gate"
+                )
             elif setting in _TRUE:
-                self._notices.append(f"feature gate {name} has no effect in this version")
+                self._findings.notices.append(f"feature gate {name} has no effect in this version")
 
     def _make_plugins(self, sections: Sequence[PluginSection]) -> None:
         for i, section in enumerate(sections):
             path = f"$.plugins[{i}]"
             name = section.name or section.type
             if not section.type:
-                self._wrong(path, f"plugin definition for '{name}' is missing a type")
+                self._findings.wrong(path, f"plugin definition for '{name}' is missing a type")
             elif name in self._plugins:
-                self._wrong(path, f"plugin name '{name}' used more than once")
+                self._findings.wrong(path, f"plugin name '{name}' used more than once")
             elif section.type not in REGISTRY:
-                self._wrong(
+                self._findings.wrong(
                     f"{path}.type", f"plugin type '{section.type}' is not found in registry"
                 )
             else:
@@ -218,13 +221,13 @@ class _Loading:
             if key.lower() in fields:
                 known[fields[key.lower()]] = value
             elif self._is_strict:
-                self._wrong(f"{path}.{key}", f'unknown parameter "{key}" of {type_name}')
+                self._findings.wrong(f"{path}.{key}", f'unknown parameter "{key}" of {type_name}')
             else:
-                self._notices.append(
-                    self._document.problem(f"{path}.{key}", f"{type_name} ignores this parameter")
-                )
-        params = self._convert(known, declared.params, path)
+                self._findings.notice(f"{path}.{key}", f"{type_name} ignores this parameter")
+        params = self._findings.convert_fields(known, declared.params, path)
         if params is not None:
+            for key, hint in params.hints():
+                self._findings.notice(f"{path}.{key}", hint)
             self._add(declared.make(params, self._handle), name)
 
     def _mapping(self, parameters: object, declared: PluginType, path: str) -> Mapping[str, Any]:
@@ -232,10 +235,9 @@ class _Loading:
         if parameters is None or isinstance(parameters, dict):
             return parameters or {}
         if declared.params is NoParams and not self._is_strict:
-            rule = f"{declared.name} ignores its parameters"
-            self._notices.append(self._document.problem(path, rule))
+            self._findings.notice(path, f"{declared.name} ignores its parameters")
         else:
-            self._wrong(path, "expected a mapping of parameters")
+            self._findings.wrong(path, "expected a mapping of parameters")
         return {}
 
     def _add(self, plugin: Plugin, name: str) -> None:
@@ -258,9 +260,9 @@ class _Loading:
         for i, profile in enumerate(profiles):
             path = f"$.schedulingProfiles[{i}]"
             if not profile.name:
-                self._wrong(path, "SchedulingProfile must have a name")
+                self._findings.wrong(path, "SchedulingProfile must have a name")
             elif profile.name in names:
-                self._wrong(
+                self._findings.wrong(
                     path,
                     f"the name '{profile.name}' has been specified for more than one "
                     "SchedulingProfile",
@@ -273,19 +275,21 @@ class _Loading:
         for i, reference in enumerate(profile.plugins or ()):
             place = f"{path}.plugins[{i}]"
             if reference.weight is not None and not isfinite(reference.weight):
-                self._wrong(f"{place}.weight", "expected a finite number")
+                self._findings.wrong(f"{place}.weight", "expected a finite number")
             plugin = self._plugins.get(reference.plugin_ref)
             if not reference.plugin_ref:
-                self._wrong(
+                self._findings.wrong(
                     place,
                     f"SchedulingProfile '{profile.name}' plugins must have a plugin reference",
                 )
             elif plugin is None:
-                self._wrong(place, f"{reference.plugin_ref} is a reference to an undefined Plugin")
+                self._findings.wrong(
+                    place, f"{reference.plugin_ref} is a reference to an undefined Plugin"
+                )
             elif isinstance(plugin, Picker):
                 pickers.append(plugin)
                 if len(pickers) == 2:
-                    self._wrong(
+                    self._findings.wrong(
                         place,
                         f"failed to set '{plugin}' as picker, already have a registered picker "
                         f"plugin '{pickers[0]}'",
@@ -294,20 +298,20 @@ class _Loading:
     def _handler(self, profiles: Sequence[ProfileSection]) -> ProfileHandler:
         handlers = [p for p in self._plugins.values() if isinstance(p, ProfileHandler)]
         if len(handlers) > 1:
-            self._wrong(
+            self._findings.wrong(
                 "$.plugins",
                 f"only one profile handler is allowed. Both {handlers[0].name} and "
                 f"{handlers[1].name} are profile handlers",
             )
         elif not handlers and len(profiles) > 1:
-            self._wrong("$.plugins", "no profile handler was specified")
+            self._findings.wrong("$.plugins", "no profile handler was specified")
         elif handlers and handlers[0].type == DEFAULT_HANDLER and len(profiles) > 1:
-            self._wrong(
+            self._findings.wrong(
                 "$.schedulingProfiles",
                 "single profile handler is intended to be used with a single profile, but multiple "
                 "profiles were specified",
             )
-        self._stop_if_wrong()
+        self._findings.stop_if_wrong()
         return handlers[0] if handlers else self._default(DEFAULT_HANDLER, ProfileHandler)
 
     def _default(self, type_name: str, role: type[P]) -> P:
@@ -347,27 +351,35 @@ class _Loading:
             )
         return profiles
 
-    def _saturation(self, section: SaturationSection | None) -> SaturationThresholds:
-        """The thresholds; what lies outside its range means the default, as in the 2025 release."""
-        default = SaturationThresholds()
-        if section is None:
-            return default
-        staleness = default.staleness_seconds
-        if section.metrics_staleness_threshold is not None:
-            try:
-                staleness = parse_duration(section.metrics_staleness_threshold)
-            except ValueError:
-                self._wrong(
-                    "$.saturationDetector.metricsStalenessThreshold",
-                    "expected a duration such as 200ms",
-                )
-        depth = section.queue_depth_threshold or 0
-        ratio = section.kv_cache_util_threshold or 0.0
-        return SaturationThresholds(
-            queue_depth=depth if depth > 0 else default.queue_depth,
-            kv_cache_ratio=ratio if 0 < ratio < 1 else default.kv_cache_ratio,
-            staleness_seconds=staleness if staleness > 0 else default.staleness_seconds,
+    def _saturation(self, config: ConfigSection) -> SaturationDetector | None:
+        """The detector that is referred to, or one made from thresholds."""
+        name, path = referenced_detector(config, self._plugins, self._findings)
+        self._environment_notices += without_effect(self._environment, has_thresholds=not name)
+        if not name:
+            thresholds = read_thresholds(config.saturation_detector, self._findings)
+            thresholds, lines = override_thresholds(thresholds, self._environment)
+            self._environment_notices += lines
+            return AnyRoomDetector(thresholds, self._handle)
+        if name == DEFAULT_DETECTOR and name not in self._plugins:
+            return self._default(DEFAULT_DETECTOR, SaturationDetector)
+        plugin = self._plugins.get(name)
+        if isinstance(plugin, SaturationDetector):
+            return plugin
+        reason = (
+            "is a reference to an undefined Plugin"
+            if plugin is None
+            else "is no saturation detector"
         )
+        self._findings.wrong(path, f"{name} {reason}")
+        return None
+
+    def _note_what_has_no_effect(self, flow_control: FlowControlSection | None) -> None:
+        for field in msgspec.structs.fields(FlowControlSection):
+            is_given = getattr(flow_control, field.name, None) is not None
+            if is_given and field.name != "saturation_detector":
+                self._findings.notice(
+                    f"$.flowControl.{field.encode_name}", "has no effect in this version"
+                )
 
     def _discovery(self, config: ConfigSection) -> Discovery | None:
         if config.data_layer is None or config.data_layer.discovery is None:
@@ -377,21 +389,5 @@ class _Loading:
         if isinstance(plugin, Discovery):
             return plugin
         reason = "is a reference to an undefined Plugin" if plugin is None else "is no discovery"
-        self._wrong("$.dataLayer.discovery.pluginRef", f"{name} {reason}")
+        self._findings.wrong("$.dataLayer.discovery.pluginRef", f"{name} {reason}")
         return None
-
-
-S = TypeVar("S")
-_AT = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
-
-
-def _place_of(error: msgspec.ValidationError, path: str) -> tuple[str, str]:
-    """The path and the rule of a msgspec message, which ends in "- at `$.path`"."""
-    match = _AT.match(str(error))
-    assert match is not None
-    rule, below = match["rule"], match["path"] or ""
-    below = below.removesuffix("[...]")
-    unknown = re.match(r"Object contains unknown field `(.*)`", rule, re.DOTALL)
-    if unknown:
-        return f"{path}{below}.{unknown[1]}", f'unknown field "{unknown[1]}"'
-    return f"{path}{below}", rule

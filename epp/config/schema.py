@@ -48,11 +48,33 @@ class ReferenceSection(Section, frozen=True):
 
 
 class SaturationSection(Section, frozen=True):
-    """The thresholds of the older group."""
+    """Thresholds as in the older group, or a plugin as in the newer one."""
 
+    plugin_ref: str | None = None
     queue_depth_threshold: int | None = None
     kv_cache_util_threshold: float | None = None
     metrics_staleness_threshold: str | None = None
+
+
+class DetectorSection(Section, frozen=True):
+    """A reference to the saturation detector; without one it is the default."""
+
+    plugin_ref: str | None = None
+
+
+class FlowControlSection(Section, frozen=True):
+    """Who says whether the pool is saturated; the other fields are accepted only."""
+
+    saturation_detector: DetectorSection | None = None
+    max_bytes: Any = None
+    max_requests: Any = None
+    default_request_ttl: Any = msgspec.field(default=None, name="defaultRequestTTL")
+    no_endpoint_request_ttl: Any = msgspec.field(default=None, name="noEndpointRequestTTL")
+    usage_limit_policy_plugin_ref: Any = None
+    enable_eviction: Any = None
+    default_priority_band: Any = None
+    default_negative_priority_band: Any = None
+    priority_bands: Any = None
 
 
 class DataLayerSection(Section, frozen=True):
@@ -70,4 +92,5 @@ class ConfigSection(Section, frozen=True):
     plugins: list[PluginSection] | None = None
     scheduling_profiles: list[ProfileSection] | None = None
     saturation_detector: SaturationSection | None = None
+    flow_control: FlowControlSection | None = None
     data_layer: DataLayerSection | None = None

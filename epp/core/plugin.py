@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from random import Random
 from typing import Any, ClassVar, TypeVar, overload
@@ -12,7 +12,7 @@ import msgspec
 from epp.core.clock import Clock
 from epp.core.decision import ProfileRun, SchedulingResult
 from epp.core.endpoint import Endpoint
-from epp.core.probe import Probe
+from epp.core.probe import Probe, ScrapeInterval
 from epp.core.request import Headers, InferenceRequest, RequestBody
 
 
@@ -27,17 +27,29 @@ class Stability(StrEnum):
 class Params(msgspec.Struct, frozen=True, rename="camel"):
     """Base of a plugin's parameters: snake_case here is camelCase in YAML."""
 
+    def hints(self) -> Iterable[tuple[str, str]]:
+        """What is allowed but hardly meant: names of parameters, and what to say of them."""
+        return ()
+
+
+class PositiveDuration(float):
+    """A parameter's type: seconds, more than none; ``200ms`` in YAML."""
+
 
 class NoParams(Params, frozen=True):
     """For plugins that take none."""
 
 
 class Handle(msgspec.Struct, frozen=True):
-    """What a plugin may use of the process: chance, time, and a place to report to."""
+    """What a plugin may use of the process: chance, time, a place to report to.
+
+    ``scrape_interval`` tells how old metrics get before newer ones come.
+    """
 
     random: Random
     clock: Clock
     probe: Probe
+    scrape_interval: ScrapeInterval = msgspec.field(default_factory=ScrapeInterval)
 
 
 class Plugin:
@@ -109,6 +121,18 @@ class ProfileHandler(Plugin):
             EppError: when the results do not allow a decision.
         """
         raise NotImplementedError
+
+
+class SaturationDetector(Plugin):
+    """Says how full endpoints are, taken together."""
+
+    def saturation(self, endpoints: Sequence[Endpoint]) -> float:
+        """0.0 is idle; at 1.0 and above they are full. Without endpoints it is 1.0."""
+        raise NotImplementedError
+
+    def is_saturated(self, endpoints: Sequence[Endpoint]) -> bool:
+        """Whether requests that may be shed are."""
+        return self.saturation(endpoints) >= 1.0
 
 
 class PreRequest(Plugin):

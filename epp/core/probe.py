@@ -61,6 +61,24 @@ class Probe:
     def scraped(self, interval_seconds: float) -> None:
         """Reported every second: how far apart the scrapes of an endpoint really were."""
 
+    def saturation_measured(
+        self, detector_name: str, saturation: float, stale_endpoints: int
+    ) -> None:
+        """A detector looked at endpoints, of which so many had metrics too old to be believed."""
+
+
+class ScrapeInterval(Probe):
+    """Remembers how far apart the scrapes of an endpoint really are.
+
+    ``seconds`` is what was asked for until it is measured.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+
+    def scraped(self, interval_seconds: float) -> None:
+        self.seconds = interval_seconds
+
 
 def _ignore(_seconds: float) -> None:
     """Nobody wants to know."""

@@ -265,12 +265,14 @@ def _shown(usable: Sequence[_Entry]) -> list[Endpoint]:
 
 
 def _mean(known: Sequence[EndpointMetrics]) -> EndpointMetrics:
-    """What an endpoint that does not tell is taken for; its adapters stay unknown."""
+    """What an endpoint that does not tell is taken for; its adapters stay unknown.
+
+    Without ``updated_at``, as these values are nobody's and so never fresh.
+    """
     return EndpointMetrics(
         waiting_queue_size=round(fmean(m.waiting_queue_size for m in known)),
         running_requests=round(fmean(m.running_requests for m in known)),
         kv_cache_ratio=fmean(m.kv_cache_ratio for m in known),
         max_active_models=round(fmean(m.max_active_models for m in known)),
         cache_block_size_tokens=max(m.cache_block_size_tokens for m in known),
-        updated_at=max((m.updated_at for m in known if m.updated_at is not None), default=None),
     )

@@ -13,7 +13,6 @@ from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
 from epp.plugins.discovery.file import FileDiscovery
 from epp.plugins.scorers.prefix_cache import PrefixCacheScorer
 from epp.plugins.scorers.queue import QueueScorer
-from epp.saturation import SaturationThresholds
 from tests.fakes import endpoints, make_handle, make_request
 
 ROOT = Path(__file__).parents[2]
@@ -245,15 +244,6 @@ HANDLER = "{type: single-profile-handler}"
         ("apiVersion: v1", 'no kind "" is registered for version "v1"'),
         ("kind: Pod", 'c.yaml:1: kind: no kind "Pod" is registered for version ""'),
         (
-            "saturationDetector: {metricsStalenessThreshold: 5}",
-            "saturationDetector.metricsStalenessThreshold: Expected `str | null`, got `int`",
-        ),
-        (
-            "saturationDetector: {metricsStalenessThreshold: soon}",
-            "c.yaml:1: saturationDetector.metricsStalenessThreshold: expected a duration such as "
-            "200ms",
-        ),
-        (
             "dataLayer: {discovery: {pluginRef: zz}}",
             "dataLayer.discovery.pluginRef: zz is a reference to an undefined Plugin",
         ),
@@ -286,9 +276,10 @@ def test_all_problems_are_told_at_once() -> None:
         "  parameters: {maxNumOfEndpoints: x}\n"
         "schedulingProfiles:\n"
         "- plugins: [{pluginRef: zz}]\n"
+        "flowControl: {saturationDetector: {pluginRef: zz}}\n"
     )
     assert [problem.split(" ")[0] for problem in found] == [
-        f"c.yaml:{line}:" for line in (1, 2, 4, 6, 8, 8)
+        f"c.yaml:{line}:" for line in (1, 2, 4, 6, 8, 8, 9)
     ]
 
 
@@ -324,6 +315,15 @@ def test_parameter_names_are_matched_in_any_case(parameters: str, limit: int) ->
         ),
         ("featureGates: [dataLayer]", "feature gate dataLayer has no effect in this version"),
         ("featureGates: [flowControl]", "feature gate flowControl has no effect in this version"),
+        (
+            "flowControl: {defaultRequestTTL: 60s}",
+            "c.yaml:1: flowControl.defaultRequestTTL: has no effect in this version",
+        ),
+        (
+            "plugins: [{type: utilization-detector, parameters: {headroom: 1.5}}]",
+            "c.yaml:1: plugins[0].parameters.headroom: a part of the thresholds: above 1 it more "
+            "than doubles them",
+        ),
     ],
 )
 def test_what_has_no_effect_is_worth_a_notice(text: str, notice: str) -> None:
@@ -346,30 +346,6 @@ def test_gates_may_be_repeated_or_off(gates: str) -> None:
 )
 def test_both_groups_are_accepted_and_none_is_needed(head: str) -> None:
     assert len(profiles(head + Q)["default"][0]) == 1
-
-
-@pytest.mark.parametrize(
-    ("section", "expected"),
-    [
-        ("{}", SaturationThresholds()),
-        ("null", SaturationThresholds()),
-        (
-            "{queueDepthThreshold: 7, kvCacheUtilThreshold: 0.5, metricsStalenessThreshold: 1s}",
-            SaturationThresholds(7, 0.5, 1.0),
-        ),
-        (
-            "{queueDepthThreshold: -1, kvCacheUtilThreshold: 1.5, metricsStalenessThreshold: -5s}",
-            SaturationThresholds(5, 0.8, 0.2),
-        ),
-        ("{queueDepthThreshold: 0, kvCacheUtilThreshold: 1}", SaturationThresholds(5, 0.8, 0.2)),
-        ("{metricsStalenessThreshold: 150ms}", SaturationThresholds(5, 0.8, 0.15)),
-        ("{kvCacheUtilThreshold: .nan}", SaturationThresholds()),
-    ],
-)
-def test_thresholds_outside_their_range_mean_the_default(
-    section: str, expected: SaturationThresholds
-) -> None:
-    assert load(f"saturationDetector: {section}").saturation == expected
 
 
 def test_plugins_are_found_by_role_in_the_order_of_their_declaration() -> None:
@@ -401,6 +377,7 @@ def test_discovery_may_come_from_a_file() -> None:
 SAMPLE = (
     DEFAULT_CONFIG
     + "saturationDetector: {queueDepthThreshold: 5, metricsStalenessThreshold: 200ms}\n"
+    + "flowControl: {saturationDetector: {pluginRef: d}, maxBytes: 4Gi}\n"
     + "featureGates: [dataLayer]\n"
     + "dataLayer: {discovery: {pluginRef: f}}\n"
 )
@@ -435,6 +412,7 @@ def test_a_configuration_of_shuffled_lines_is_loaded_or_refused(random: Random) 
 
 JSONISH: st.SearchStrategy[Any] = st.recursive(
     st.sampled_from(["queue-scorer", "random-picker", "a", "", "llm-d.ai/v1alpha1", "100ms"])
+    | st.just("utilization-detector")
     | st.none()
     | st.booleans()
     | st.integers(-2, 2)
@@ -447,6 +425,7 @@ JSONISH: st.SearchStrategy[Any] = st.recursive(
                     *["plugins", "type", "name", "parameters", "schedulingProfiles", "pluginRef"],
                     *["weight", "featureGates", "saturationDetector", "dataLayer", "discovery"],
                     *["maxNumOfEndpoints", "kvCacheUtilThreshold", "metricsStalenessThreshold"],
+                    *["flowControl", "maxRequests", "queueDepthThreshold", "headroom"],
                 ]
             ),
             inner,

@@ -81,7 +81,13 @@ def test_a_server_without_readable_metrics_is_scored_like_the_mean_of_the_others
     store = store_of(*endpoints(0, 0, 0))
     store.scrape_succeeded(
         "default/a",
-        metrics(waiting_queue_size=2, running_requests=4, kv_cache_ratio=0.2, max_active_models=3),
+        metrics(
+            waiting_queue_size=2,
+            running_requests=4,
+            kv_cache_ratio=0.2,
+            max_active_models=3,
+            updated_at=7.0,
+        ),
     )
     store.scrape_succeeded(
         "default/b", metrics(waiting_queue_size=6, running_requests=6, kv_cache_ratio=0.6)
@@ -94,6 +100,7 @@ def test_a_server_without_readable_metrics_is_scored_like_the_mean_of_the_others
         running_requests=5,
         kv_cache_ratio=pytest.approx(0.4),
         max_active_models=2,
+        updated_at=None,  # they are nobody's, so they are never fresh
     )
     assert store.metrics_of("default/c") == metrics()
 

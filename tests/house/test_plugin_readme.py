@@ -17,6 +17,7 @@ from epp.core.plugin import (
     Picker,
     Plugin,
     ProfileHandler,
+    SaturationDetector,
     Scorer,
 )
 from tests.fakes import make_handle
@@ -28,6 +29,7 @@ ROLES: dict[str, type[Plugin]] = {
     "Filters": Filter,
     "Scorers": Scorer,
     "Pickers": Picker,
+    "Saturation detectors": SaturationDetector,
     "Profile handlers": ProfileHandler,
     "Parsers": Parser,
     "Discovery": Discovery,

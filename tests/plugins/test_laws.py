@@ -25,6 +25,7 @@ METRICS = st.builds(
     max_active_models=st.integers(0, 4),
     cache_block_size_tokens=st.integers(0, 32),
     cache_num_blocks=st.integers(0, 5),
+    updated_at=st.none() | st.floats(999, 1000),
 )
 
 

@@ -76,6 +76,19 @@ def test_a_start_that_cannot_be_says_why_in_one_line(
         assert len([line for line in ended.stderr.splitlines() if "error" in line]) == 1
 
 
+def test_variables_of_the_2025_release_are_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "good.yaml").write_text(ENDPOINTS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SD_QUEUE_DEPTH_THRESHOLD", "9")
+    monkeypatch.setenv("ENABLE_EXPERIMENTAL_DATALAYER_V2", "true")
+    ended = run_to_its_end("--endpoints-file", "good.yaml", "--cert-path", "nowhere")
+    told = [line for line in ended.stderr.splitlines() if "SD_" in line or "ENABLE_" in line]
+    assert len(told) == 2
+    assert all("info" in line.lower() for line in told)
+
+
 async def test_health_is_served_on_both_ports_whatever_the_name(gateway: Gateway) -> None:
     ports = gateway.picker.ports
     names = ["inference-extension", "", "envoy.service.ext_proc.v3.ExternalProcessor"]

@@ -1,0 +1,1 @@
+"""Say how full the pool is."""

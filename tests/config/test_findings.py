@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import Annotated
+
+import pytest
+from msgspec import Meta
+
+from epp.config.document import ConfigError, read_document
+from epp.config.findings import Findings
+from epp.core.plugin import Params, PositiveDuration
+
+
+class SomeParams(Params, frozen=True):
+    path: str
+    how_many: Annotated[int, Meta(gt=0)] = 3
+    pause: PositiveDuration | None = None
+
+
+TEXT = "a: 1\np:\n  path: x\n  howMany: 0\n"
+
+
+def findings() -> Findings:
+    return Findings(read_document(TEXT, "c.yaml"))
+
+
+def problems(found: Findings) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        found.stop_if_wrong()
+    return raised.value.problems
+
+
+def test_without_problems_reading_goes_on() -> None:
+    found = findings()
+    found.notice("$.a", "odd")
+    found.stop_if_wrong()
+    assert found.notices == ["c.yaml:1: a: odd"]
+
+
+def test_every_field_that_does_not_fit_is_a_problem_with_its_place() -> None:
+    found = findings()
+    values = {"howMany": 0, "pause": "soon"}
+    assert found.convert_fields(values, SomeParams, "$.p") is None
+    assert problems(found) == [
+        "c.yaml:3: p: Object missing required field `path`",
+        "c.yaml:4: p.howMany: Expected `int` >= 1",
+        "c.yaml:3: p.pause: expected a duration above 0 such as 200ms",
+    ]
+
+
+def test_earlier_problems_do_not_count_against_later_values() -> None:
+    found = findings()
+    found.wrong("$.a", "no")
+    values = {"path": "x", "pause": "1.5s"}
+    params = found.convert_fields(values, SomeParams, "$.p")
+    assert params == SomeParams(path="x", pause=PositiveDuration(1.5))
+    assert problems(found) == ["c.yaml:1: a: no"]
+
+
+@pytest.mark.parametrize("value", ["0", "0s", "-1s", "200", "soon", "", 5, 0.2, True, ["1s"]])
+def test_a_duration_is_a_text_of_more_than_nothing(value: object) -> None:
+    found = findings()
+    assert found.convert(value, PositiveDuration, "$.a") is None
+    assert problems(found) == ["c.yaml:1: a: expected a duration above 0 such as 200ms"]
