@@ -16,13 +16,14 @@ import uvloop
 import epp.plugins
 from epp import __version__, garbage
 from epp.config.document import ConfigError
-from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
+from epp.config.load import LoadedConfig, load_config
 from epp.core.clock import Clock
+from epp.core.errors import StartError
 from epp.core.plugin import Handle
 from epp.core.probe import ScrapeInterval
-from epp.datastore.store import Datastore, Pool
+from epp.datastore.store import Datastore
 from epp.director import Director
-from epp.discovery.file import EndpointsFileError, follow, read_endpoints
+from epp.discovery.source import file_source, place_of
 from epp.exchange import Exchange
 from epp.extproc.certificates import (
     CertificateError,
@@ -36,12 +37,10 @@ from epp.extproc.servicer import ExternalProcessor
 from epp.flags.options import Options
 from epp.http2.limits import Limits
 from epp.http2.server import Server
-from epp.plugins.discovery.file import FileDiscovery
 from epp.plugins.parsers.openai import OpenAIParser
 from epp.rpc import Services
-from epp.scrape.extract import KV_CACHE_SPECS, ScrapeSettings
 from epp.scrape.loop import Scraper
-from epp.scrape.spec import MetricSpec
+from epp.settings import config_text, grpc_limits, scrape_settings
 from epp.telemetry import logs
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
@@ -55,9 +54,6 @@ from epp.telemetry.watchdog import watch_loop
 
 logger = logging.getLogger("setup")
 
-# Differs: without a cluster there is no InferencePool that the flag could name.
-DEFAULT_POOL_NAME = "default"
-
 
 class Transport(Protocol):
     """What carries gRPC services; see ``http2.server.Server``."""
@@ -67,8 +63,11 @@ class Transport(Protocol):
     async def stop(self) -> None: ...
 
 
-class StartError(Exception):
-    """The picker cannot start; the text is one line that says where and why."""
+class Source(Protocol):
+    """Where endpoints come from; ``run`` keeps the datastore in step until it is cancelled."""
+
+    async def open(self) -> None: ...
+    async def run(self) -> None: ...
 
 
 def run(options: Options) -> None:
@@ -116,7 +115,7 @@ class App:
         self._random = Random()
         self._is_draining = False
         self._config = self._load_config()
-        self._endpoints_file, self._watches_file = self._find_endpoints()
+        self._source = self._find_source()
         self._key_pair = self._find_key_pair()
         for listener in self._config.endpoint_listeners:
             self._datastore.subscribe(added=_ignore, removed=listener.endpoint_removed)
@@ -131,12 +130,13 @@ class App:
             honour_subset=not options.disable_endpoint_subset_filter,
         )
         self._scraper = Scraper(
-            self._datastore, _scrape_settings(options), self._clock, probe=self._probe
+            self._datastore, scrape_settings(options), self._clock, probe=self._probe
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then let running streams finish."""
         options = self._options
+        await self._source.open()
         health = Health(self._is_serving)
         profiler = Profiler()
         metrics_server = MetricsServer(
@@ -157,12 +157,11 @@ class App:
             health_server = Server(health.services, Limits(), random=self._random)
             await _start_metrics(metrics_server, options.metrics_port)
             loops = [
+                tasks.create_task(self._source.run()),
                 tasks.create_task(self._scraper.run()),
                 tasks.create_task(self._refresh_pool()),
                 tasks.create_task(watch_loop(self._metrics.loop_lagged, self._clock)),
             ]
-            if self._watches_file:
-                loops.append(tasks.create_task(self._follow_endpoints()))
             self._profile_on_signal(profiler, tasks, loops)
             garbage.settle()
             await _listen(ext_proc, options.grpc_port)
@@ -196,7 +195,7 @@ class App:
         logs.log(logger, 0, "Stopped")
 
     def _load_config(self) -> LoadedConfig:
-        text, name = _config_text(self._options)
+        text, name = config_text(self._options)
         handle = Handle(self._random, self._clock, self._probe, self._scrape_interval)
         try:
             config = load_config(text, name, handle, os.environ)
@@ -209,31 +208,20 @@ class App:
         logs.log(logger, 0, "Loaded configuration", source=name)
         return config
 
-    def _find_endpoints(self) -> tuple[Path, bool]:
-        """Read the endpoints for the first time; the file, and whether it is to be watched."""
-        path, is_watched = Path(self._options.endpoints_file), True
-        discovery = self._config.discovery
-        if not self._options.endpoints_file:
-            if not isinstance(discovery, FileDiscovery):
-                if not self._options.pool_name:
-                    raise StartError('required "poolName" flag not set')
-                raise StartError(
-                    "no endpoints: name a file with --endpoints-file or a file-discovery plugin "
-                    "in dataLayer.discovery; this version does not read them from Kubernetes"
-                )
-            path, is_watched = Path(discovery.path), discovery.watch_file
-        try:
-            endpoints = read_endpoints(path)
-        except EndpointsFileError as error:
-            raise StartError(str(error)) from None
-        self._datastore.set_endpoints(endpoints)
-        self._datastore.set_pool(
-            Pool(
-                name=self._options.pool_name or DEFAULT_POOL_NAME,
-                namespace=self._options.pool_namespace,
-            )
+    def _find_source(self) -> Source:
+        place = place_of(self._options, self._config.discovery)
+        if place is not None:
+            return file_source(self._options, place, self._datastore)
+        from epp.discovery.cluster import watch_cluster  # half a second and 25 MiB
+
+        return watch_cluster(
+            self._options,
+            self._datastore,
+            os.environ,
+            clock=self._clock,
+            random=self._random,
+            on_models=_ignore,
         )
-        return path, is_watched
 
     def _find_key_pair(self) -> KeyPair | None:
         if not self._options.secure_serving:
@@ -260,7 +248,7 @@ class App:
             tls = server_context(pair) if pair else None
         except CertificateError as error:
             raise StartError(str(error)) from None
-        server = Server(services, _grpc_limits(options), random=self._random, tls=tls)
+        server = Server(services, grpc_limits(options), random=self._random, tls=tls)
         self._metrics.registry.register(
             TransportCollector(
                 lambda: server.connections, lambda: server.streams, lambda: server.errors
@@ -274,12 +262,6 @@ class App:
     def _open_exchange(self) -> Exchange:
         return Exchange(clock=self._clock, probe=self._probe, datastore=self._datastore)
 
-    async def _follow_endpoints(self) -> None:
-        def complain(problem: str) -> None:
-            logs.error(logger, "Keeping the last good endpoints", error=problem)
-
-        await follow(self._endpoints_file, self._datastore, complain)
-
     def _profile_on_signal(
         self, profiler: Profiler, tasks: asyncio.TaskGroup, loops: list[asyncio.Task[None]]
     ) -> None:
@@ -292,71 +274,12 @@ class App:
     async def _refresh_pool(self) -> None:
         options = self._options
         while True:
+            if self._datastore.pool is None:
+                logs.log(logger, 2, "Pool is not initialized, skipping refreshing metrics")
             self._metrics.refresh_pool(
                 self._clock.now(), options.metrics_staleness_threshold_seconds
             )
             await asyncio.sleep(options.refresh_prometheus_metrics_interval_seconds)
-
-
-def _config_text(options: Options) -> tuple[str, str]:
-    """The configuration's text and what to call it."""
-    if options.config_text:
-        return options.config_text, "--config-text"
-    if not options.config_file:
-        return DEFAULT_CONFIG, "default configuration"
-    try:
-        return Path(options.config_file).read_text(encoding="utf-8"), options.config_file
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise StartError(
-            f"failed to load config from a file '{options.config_file}' - {reason}"
-        ) from None
-
-
-def _scrape_settings(options: Options) -> ScrapeSettings:
-    kv_flag = "kv-cache-usage-percentage-metric"
-    kv_cache: tuple[MetricSpec, ...] = KV_CACHE_SPECS
-    if options.kv_metric_given:
-        named = _spec(kv_flag, options.kv_cache_usage_percentage_metric)
-        kv_cache = (named,) if named else ()
-    return ScrapeSettings(
-        waiting=_spec("total-queued-requests-metric", options.total_queued_requests_metric),
-        kv_cache=kv_cache,
-        lora=_spec("lora-info-metric", options.lora_info_metric),
-        cache_info=_spec("cache-info-metric", options.cache_info_metric),
-        interval_seconds=options.refresh_metrics_interval_seconds,
-        port=options.model_server_metrics_port,
-        path=options.model_server_metrics_path,
-        scheme=options.model_server_metrics_scheme,
-        insecure_skip_verify=options.model_server_metrics_https_insecure_skip_verify,
-    )
-
-
-def _spec(flag: str, text: str) -> MetricSpec | None:
-    """A metric spec; an empty one switches that metric off."""
-    try:
-        spec = MetricSpec.parse(text)
-    except ValueError as error:
-        raise StartError(f"flag -{flag}: {error}") from None
-    if spec is None:
-        logs.log(logger, 0, f"Not scraping metric: {flag}")
-    return spec
-
-
-def _grpc_limits(options: Options) -> Limits:
-    return Limits(
-        max_streams=options.grpc_max_concurrent_streams,
-        max_message_bytes=options.grpc_max_recv_msg_bytes,
-        max_partial_bytes=options.grpc_max_buffered_bytes,
-        max_unsent_total_bytes=options.grpc_max_unsent_bytes,
-        max_strikes=options.grpc_max_strikes,
-        handshake_seconds=options.grpc_handshake_timeout_seconds,
-        idle_seconds=options.grpc_max_connection_idle_seconds,
-        keepalive_seconds=options.grpc_keepalive_time_seconds,
-        keepalive_timeout_seconds=options.grpc_keepalive_timeout_seconds,
-        max_age_seconds=options.grpc_max_connection_age_seconds,
-        max_age_grace_seconds=options.grpc_max_connection_age_grace_seconds,
-    )
 
 
 async def _listen(server: Transport, port: int) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from epp.core.errors import StartError
 from epp.flags.options import OptionsError, read_options, usage_text
 from epp.goflags import HelpRequested, UsageError
 from epp.telemetry import logs
@@ -38,7 +39,7 @@ def _serve(argv: Sequence[str]) -> int:
         return 1
     # grpcio would print a line per connection about Istio's SNI, which is no DNS name.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from epp.app import StartError, run  # the flags are checked before anything heavy is loaded
+    from epp.app import run  # the flags are checked before anything heavy is loaded
 
     logger = logging.getLogger("setup")
     logs.setup(

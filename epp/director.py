@@ -13,7 +13,12 @@ from time import perf_counter
 
 from epp.core.decision import Decision, ProfileRun, SchedulingResult
 from epp.core.endpoint import Endpoint
-from epp.core.errors import InternalError, ResourceExhaustedError, ServiceUnavailableError
+from epp.core.errors import (
+    BadRequestError,
+    InternalError,
+    ResourceExhaustedError,
+    ServiceUnavailableError,
+)
 from epp.core.plugin import Parser, PreRequest, SaturationDetector
 from epp.core.probe import Probe
 from epp.core.request import (
@@ -91,12 +96,27 @@ class Director:
             request_id=_request_id(headers),
             headers=headers,
             body=body,
-            incoming_model=body.model,
-            target_model=_first(headers, REWRITE_HEADERS) or body.model,
+            incoming_model=body.model or "",
+            target_model=self._target_model(headers, body.model),
             priority=self._datastore.priority(_first(headers, OBJECTIVE_HEADERS)),
             fairness_id=_first(headers, FAIRNESS_HEADERS) or DEFAULT_FAIRNESS_ID,
             size_bytes=len(incoming.body or b""),
         )
+
+    def _target_model(self, headers: Headers, model: str | None) -> str:
+        """What a rule says, else the header, else the client.
+
+        Source: llm-d-router v0.10, pkg/epp/requestcontrol.
+        """
+        if chosen := self._datastore.rewrites.choose(model or "", self._random):
+            name, target = chosen
+            self._probe.model_rewritten(name, model or "", target)
+            return target
+        if named := _first(headers, REWRITE_HEADERS):
+            return named
+        if model is None:
+            raise BadRequestError("model not found in request body")
+        return model
 
     def _candidates(self, incoming: IncomingRequest) -> Sequence[Endpoint]:
         subset = incoming.subset if self._honour_subset else None
@@ -118,7 +138,7 @@ class Director:
             ran(perf_counter() - started)
 
     def _outgoing_body(self, request: InferenceRequest, body: bytes) -> bytes:
-        if request.target_model == request.incoming_model:
+        if request.body is not None and request.target_model == request.body.model:
             return body
         return self._parser.rename_model(body, request.target_model)
 

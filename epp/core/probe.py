@@ -31,6 +31,9 @@ class Probe:
     def decided(self, decision: Decision) -> None:
         """A request was given its endpoint."""
 
+    def model_rewritten(self, rewrite_name: str, model: str, target: str) -> None:
+        """A rule of the object ``rewrite_name`` changed a request's model, perhaps to the same."""
+
     def request_routed(self, model: str, target: str, size_bytes: int) -> None:
         """A request with a body was sent on its way."""
 

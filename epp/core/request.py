@@ -52,10 +52,10 @@ class ChatMessage(msgspec.Struct, frozen=True):
 class RequestBody(msgspec.Struct, frozen=True):
     """What a parser read: exactly one of ``prompt`` and ``messages`` is set.
 
-    ``model`` is the name that the client sent.
+    ``model`` is the name that the client sent, None where it sent none.
     """
 
-    model: str
+    model: str | None
     prompt: str | None = None
     messages: Sequence[ChatMessage] | None = None
     cache_salt: str = ""

@@ -10,15 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Any
 
 from epp.core.clock import Clock
+from epp.core.errors import StartError
+from epp.core.selector import Selector, SelectorError
+from epp.datastore.store import Datastore
 from epp.discovery.pool import Names, PoolIdentity, PoolView
+from epp.discovery.readings import Membership
+from epp.flags.options import Options
 from epp.kube.client import ApiError, KubeClient, UnreachableError
+from epp.kube.credentials import CredentialsError, find_loader
 from epp.kube.objects import (
     EXPERIMENTAL_GROUP,
     ROUTER_GROUP,
@@ -35,10 +42,14 @@ logger = logging.getLogger("controller")
 
 _POOL_VERSIONS = {STABLE_GROUP: "v1", EXPERIMENTAL_GROUP: "v1alpha2"}
 _OPTIONAL_VERSION = "v1alpha2"
+_POD_OF_DEPLOYMENT = re.compile(r"(.+)-[a-z0-9]+-[a-z0-9]+")
 
 
 class ClusterWatch:
-    """Feeds a view while it runs; without ``watches_pool`` only with pods."""
+    """Feeds a view while it runs; without ``watches_pool`` only with pods.
+
+    ``client`` may be used for other questions to the API server.
+    """
 
     def __init__(
         self,
@@ -50,8 +61,8 @@ class ClusterWatch:
         random: Random,
         watches_pool: bool = True,
     ) -> None:
-        self._client = client
-        self._identity = identity
+        self.client = client
+        self.identity = identity
         self._view = view
         make = partial(Reflector, client, clock=clock, random=random)
         self._optional: list[Reflector[Any]] = []
@@ -64,6 +75,17 @@ class ClusterWatch:
                     make(self._rewrites(group), partial(view.rewrites_changed, group)),
                 ]
             self._needed.append(make(self._pool(), self._pool_changed))
+
+    async def open(self) -> None:
+        """Load the credentials.
+
+        Raises:
+            StartError: they cannot be used.
+        """
+        try:
+            await self.client.open()
+        except CredentialsError as error:
+            raise StartError(f"Failed to get Kubernetes rest config: {error}") from None
 
     async def run(self) -> None:
         """Watch until cancelled.
@@ -82,19 +104,19 @@ class ClusterWatch:
 
     def _pool_changed(self, pools: Mapping[str, InferencePool], names: Names) -> None:
         self._view.pool_changed(pools, names)
-        if self._identity.name in pools:
+        if self.identity.name in pools:
             self._has_pool.set()
 
     async def _tell_of_twin(self) -> None:
         """Say so if the other API group has a pool of this name too; it has no effect."""
         await self._has_pool.wait()
-        identity = self._identity
+        identity = self.identity
         for group, version in _POOL_VERSIONS.items():
             if group == identity.group:
                 continue
             path = _path(group, version, identity.namespace, "inferencepools")
             with suppress(ApiError, UnreachableError):
-                await self._client.get(f"{path}/{identity.name}")
+                await self.client.get(f"{path}/{identity.name}")
                 logs.warn(
                     logger,
                     "There are two InferencePools of this name; one is ignored, see --pool-group",
@@ -105,10 +127,10 @@ class ClusterWatch:
                 )
 
     def _pods(self) -> Kind[Pod]:
-        return Kind("*v1.Pod", _path("", "v1", self._identity.namespace, "pods"), Pod)
+        return Kind("*v1.Pod", _path("", "v1", self.identity.namespace, "pods"), Pod)
 
     def _pool(self) -> Kind[InferencePool]:
-        identity = self._identity
+        identity = self.identity
         version = _POOL_VERSIONS[identity.group]
         return Kind(
             f"*{version}.InferencePool",
@@ -120,7 +142,7 @@ class ClusterWatch:
     def _objectives(self, group: str) -> Kind[InferenceObjective]:
         return Kind(
             f"{group} InferenceObjective",
-            _path(group, _OPTIONAL_VERSION, self._identity.namespace, "inferenceobjectives"),
+            _path(group, _OPTIONAL_VERSION, self.identity.namespace, "inferenceobjectives"),
             InferenceObjective,
             is_optional=True,
         )
@@ -128,7 +150,7 @@ class ClusterWatch:
     def _rewrites(self, group: str) -> Kind[InferenceModelRewrite]:
         return Kind(
             f"{group} InferenceModelRewrite",
-            _path(group, _OPTIONAL_VERSION, self._identity.namespace, "inferencemodelrewrites"),
+            _path(group, _OPTIONAL_VERSION, self.identity.namespace, "inferencemodelrewrites"),
             InferenceModelRewrite,
             is_optional=True,
         )
@@ -137,3 +159,55 @@ class ClusterWatch:
 def _path(group: str, version: str, namespace: str, plural: str) -> str:
     root = f"/apis/{group}/{version}" if group else f"/api/{version}"
     return f"{root}/namespaces/{namespace}/{plural}"
+
+
+def watch_cluster(
+    options: Options,
+    datastore: Datastore,
+    environ: Mapping[str, str],
+    *,
+    clock: Clock,
+    random: Random,
+    on_models: Callable[[Collection[str]], None],
+) -> ClusterWatch:
+    """Endpoints from a cluster, by the pool's object or by a selector on the command line.
+
+    Raises:
+        StartError: what to watch, or where, is not told.
+    """
+    identity, membership = _what(options, environ)
+    try:
+        client = KubeClient(find_loader(options.kubeconfig, environ))
+    except CredentialsError as error:
+        raise StartError(f"Failed to get Kubernetes rest config: {error}") from None
+    view = PoolView(
+        datastore,
+        identity,
+        metrics_port=options.model_server_metrics_port,
+        membership=membership,
+        on_models=on_models,
+    )
+    return ClusterWatch(
+        client, view, identity, clock=clock, random=random, watches_pool=membership is None
+    )
+
+
+def _what(options: Options, environ: Mapping[str, str]) -> tuple[PoolIdentity, Membership | None]:
+    if not options.endpoint_selector:
+        if not options.pool_name:
+            raise StartError('required "poolName" flag not set')
+        return PoolIdentity(options.pool_name, options.pool_namespace, options.pool_group), None
+    try:
+        selector = Selector.parse(options.endpoint_selector)
+    except SelectorError as error:
+        raise StartError(
+            f'invalid endpoint-selector "{options.endpoint_selector}": {error}'
+        ) from None
+    match = _POD_OF_DEPLOYMENT.fullmatch(environ.get("POD_NAME", ""))
+    if match is None:
+        raise StartError(
+            "with --endpoint-selector the environment variable POD_NAME must be the name of a "
+            "Deployment's pod: it gives the pool its name"
+        )
+    membership = Membership(selector=selector, ports=options.endpoint_target_ports)
+    return PoolIdentity(match[1], options.pool_namespace), membership

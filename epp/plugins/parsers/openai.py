@@ -107,7 +107,7 @@ def parse_any(body: bytes) -> RequestBody:
         BadRequestError: the body is no request.
     """
     read = _decode(body)
-    if not isinstance(read.model, str):
+    if not isinstance(read.model, str | None):
         raise BadRequestError("model not found in request body")
     salt = read.cache_salt if read.cache_salt is not None else ""
     if not isinstance(salt, str):
@@ -150,7 +150,7 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON")
 
 
-def _messages(raw: msgspec.Raw, model: str) -> tuple[ChatMessage, ...]:
+def _messages(raw: msgspec.Raw, model: str | None) -> tuple[ChatMessage, ...]:
     try:
         messages = _MESSAGES.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -174,7 +174,8 @@ def _content(content: str | list[_Block] | None) -> str | tuple[ContentBlock, ..
     )
 
 
-def _unusable(reason: str, model: str) -> BadRequestError:
+def _unusable(reason: str, model: str | None) -> BadRequestError:
     return BadRequestError(
-        f"failed to extract request data: inference gateway: BadRequest - {reason}", model=model
+        f"failed to extract request data: inference gateway: BadRequest - {reason}",
+        model=model or "",
     )
