@@ -14,7 +14,7 @@ from typing import Protocol
 import uvloop
 
 import epp.plugins
-from epp import __version__, garbage
+from epp import BUILD_REF, COMMIT_SHA, garbage
 from epp.config.document import ConfigError
 from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
 from epp.core.clock import Clock
@@ -33,6 +33,7 @@ from epp.extproc.certificates import (
 from epp.extproc.health import Health
 from epp.extproc.servicer import ExternalProcessor
 from epp.flags.options import Options
+from epp.flags.validation import OptionsError
 from epp.http2.limits import Limits
 from epp.http2.server import Server
 from epp.plugins.discovery.file import FileDiscovery
@@ -57,6 +58,15 @@ logger = logging.getLogger("setup")
 # Differs: without a cluster there is no InferencePool that the flag could name.
 DEFAULT_POOL_NAME = "default"
 
+METRIC_NAMES = {
+    "total-queued-requests-metric": "TotalQueuedRequests",
+    "total-running-requests-metric": "TotalRunningRequests",
+    "kv-cache-usage-percentage-metric": "KVCacheUtilization",
+    "lora-info-metric": "LoraRequestInfo",
+    "cache-info-metric": "CacheConfigInfo",
+}
+"""What upstream's logs call the metrics that flags name."""
+
 
 class Transport(Protocol):
     """What carries gRPC services; see ``http2.server.Server``."""
@@ -74,6 +84,7 @@ def run(options: Options) -> None:
     """Serve until SIGTERM or SIGINT, then drain.
 
     Raises:
+        OptionsError: nothing says where the endpoints come from.
         StartError: a file, a certificate or a port cannot be used.
     """
     epp.plugins.load()
@@ -95,6 +106,7 @@ class App:
     """Every part of the picker, made from the options.
 
     Raises:
+        OptionsError: nothing says where the endpoints come from.
         StartError: the configuration, the endpoints file or the certificate is unusable.
     """
 
@@ -102,7 +114,7 @@ class App:
         self._options = options
         self._clock = Clock()
         self._datastore = Datastore(self._clock)
-        self._metrics = MetricsProbe(self._datastore, build_ref=__version__)
+        self._metrics = MetricsProbe(self._datastore, commit=COMMIT_SHA, build_ref=BUILD_REF)
         self._decisions = DecisionLog(self._clock)
         self._probe = Probes(self._metrics, self._decisions, RequestLog())
         self._random = Random()
@@ -205,8 +217,8 @@ class App:
         discovery = self._config.discovery
         if not self._options.endpoints_file:
             if not isinstance(discovery, FileDiscovery):
-                if not self._options.pool_name:
-                    raise StartError('required "poolName" flag not set')
+                if not self._options.pool_name and not self._options.endpoint_selector:
+                    raise OptionsError('required "poolName" flag not set')
                 raise StartError(
                     "no endpoints: name a file with --endpoints-file or a file-discovery plugin "
                     "in dataLayer.discovery; this version does not read them from Kubernetes"
@@ -304,16 +316,16 @@ def _config_text(options: Options) -> tuple[str, str]:
 
 
 def _scrape_settings(options: Options) -> ScrapeSettings:
-    kv_flag = "kv-cache-usage-percentage-metric"
     kv_cache: tuple[MetricSpec, ...] = KV_CACHE_SPECS
     if options.kv_metric_given:
-        named = _spec(kv_flag, options.kv_cache_usage_percentage_metric)
+        named = _spec(options, "kv-cache-usage-percentage-metric")
         kv_cache = (named,) if named else ()
     return ScrapeSettings(
-        waiting=_spec("total-queued-requests-metric", options.total_queued_requests_metric),
+        waiting=_spec(options, "total-queued-requests-metric"),
+        running=_spec(options, "total-running-requests-metric"),
         kv_cache=kv_cache,
-        lora=_spec("lora-info-metric", options.lora_info_metric),
-        cache_info=_spec("cache-info-metric", options.cache_info_metric),
+        lora=_spec(options, "lora-info-metric"),
+        cache_info=_spec(options, "cache-info-metric"),
         interval_seconds=options.refresh_metrics_interval_seconds,
         port=options.model_server_metrics_port,
         path=options.model_server_metrics_path,
@@ -322,14 +334,14 @@ def _scrape_settings(options: Options) -> ScrapeSettings:
     )
 
 
-def _spec(flag: str, text: str) -> MetricSpec | None:
-    """A metric spec; an empty one switches that metric off."""
+def _spec(options: Options, flag: str) -> MetricSpec | None:
+    """The metric spec of a flag; an empty one switches that metric off."""
     try:
-        spec = MetricSpec.parse(text)
+        spec = MetricSpec.parse(getattr(options, flag.replace("-", "_")))
     except ValueError as error:
         raise StartError(f"flag -{flag}: {error}") from None
     if spec is None:
-        logs.log(logger, 0, f"Not scraping metric: {flag}")
+        logs.log(logger, 0, f"Not scraping metric: {METRIC_NAMES[flag]}")
     return spec
 
 
