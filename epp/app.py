@@ -23,16 +23,10 @@ from epp.datastore.store import Datastore, Pool
 from epp.director import Director
 from epp.discovery.file import EndpointsFileError, follow, read_endpoints
 from epp.exchange import Exchange
-from epp.extproc.certificates import (
-    CertificateError,
-    KeyPair,
-    make_self_signed,
-    read_key_pair,
-    server_context,
-)
 from epp.extproc.health import Health
 from epp.extproc.servicer import ExternalProcessor
 from epp.flags.options import Options
+from epp.flags.tls import openssl_suites, openssl_version
 from epp.flags.validation import OptionsError
 from epp.http2.limits import Limits
 from epp.http2.server import Server
@@ -52,20 +46,14 @@ from epp.telemetry.server import MetricsServer
 from epp.telemetry.tee import Probes
 from epp.telemetry.transport import TransportCollector
 from epp.telemetry.watchdog import watch_loop
+from epp.tls.certificates import CertificateError
+from epp.tls.contexts import METRICS, TlsRules
+from epp.tls.port import PortTls
 
 logger = logging.getLogger("setup")
 
 # Differs: without a cluster there is no InferencePool that the flag could name.
 DEFAULT_POOL_NAME = "default"
-
-METRIC_NAMES = {
-    "total-queued-requests-metric": "TotalQueuedRequests",
-    "total-running-requests-metric": "TotalRunningRequests",
-    "kv-cache-usage-percentage-metric": "KVCacheUtilization",
-    "lora-info-metric": "LoraRequestInfo",
-    "cache-info-metric": "CacheConfigInfo",
-}
-"""What upstream's logs call the metrics that flags name."""
 
 
 class Transport(Protocol):
@@ -121,7 +109,7 @@ class App:
         self._is_draining = False
         self._config = self._load_config()
         self._endpoints_file, self._watches_file = self._find_endpoints()
-        self._key_pair = self._find_key_pair()
+        self._tls, self._metrics_tls = self._find_certificates()
         for listener in self._config.endpoint_listeners:
             self._datastore.subscribe(added=_ignore, removed=listener.endpoint_removed)
         self._director = Director(
@@ -149,6 +137,7 @@ class App:
             self._metrics.registry,
             self._decisions,
             profiler if options.enable_pprof else None,
+            tls=self._metrics_tls.context if self._metrics_tls else None,
         )
         async with asyncio.TaskGroup() as tasks:
             processor = ExternalProcessor(
@@ -167,6 +156,9 @@ class App:
             ]
             if self._watches_file:
                 loops.append(tasks.create_task(self._follow_endpoints()))
+            if options.enable_cert_reload:
+                tls = [port for port in (self._tls, self._metrics_tls) if port]
+                loops += [tasks.create_task(port.follow()) for port in tls]
             self._profile_on_signal(profiler, tasks, loops)
             garbage.settle()
             await _listen(ext_proc, options.grpc_port)
@@ -237,18 +229,24 @@ class App:
         )
         return path, is_watched
 
-    def _find_key_pair(self) -> KeyPair | None:
-        if not self._options.secure_serving:
-            return None
-        if not self._options.cert_path:
-            return make_self_signed()
+    def _find_certificates(self) -> tuple[PortTls | None, PortTls | None]:
+        """The TLS of the ext_proc port and of the metrics port."""
+        options = self._options
+        rules = TlsRules(
+            minimum=openssl_version(options.tls_min_version),
+            suites=openssl_suites(options.tls_cipher_suites),
+        )
+        folder, client_ca = options.metrics_cert_dir, options.metrics_client_ca_file
         try:
-            return read_key_pair(Path(self._options.cert_path))
+            return (
+                PortTls(rules, options.cert_path) if options.secure_serving else None,
+                PortTls(METRICS, folder, client_ca=client_ca) if folder else None,
+            )
         except CertificateError as error:
             raise StartError(str(error)) from None
 
     def _transport(self, services: Services, tasks: asyncio.TaskGroup) -> Transport:
-        options, pair = self._options, self._key_pair
+        options, tls = self._options, self._tls
         if options.transport == "grpcio":
             from epp.grpcio_server import GrpcioServer  # a tenth of a second and 20 MiB
 
@@ -256,13 +254,10 @@ class App:
                 services,
                 tasks,
                 max_message_bytes=options.grpc_max_recv_msg_bytes,
-                key_pair=(pair.key, pair.chain) if pair else None,
+                key_pair=(lambda: (tls.pair.key, tls.pair.chain)) if tls else None,
             )
-        try:
-            tls = server_context(pair) if pair else None
-        except CertificateError as error:
-            raise StartError(str(error)) from None
-        server = Server(services, _grpc_limits(options), random=self._random, tls=tls)
+        context = tls.context if tls else None
+        server = Server(services, _grpc_limits(options), random=self._random, tls=context)
         self._metrics.registry.register(
             TransportCollector(
                 lambda: server.connections, lambda: server.streams, lambda: server.errors
@@ -318,14 +313,14 @@ def _config_text(options: Options) -> tuple[str, str]:
 def _scrape_settings(options: Options) -> ScrapeSettings:
     kv_cache: tuple[MetricSpec, ...] = KV_CACHE_SPECS
     if options.kv_metric_given:
-        named = _spec(options, "kv-cache-usage-percentage-metric")
+        named = _spec(options, "kv-cache-usage-percentage-metric", "KVCacheUtilization")
         kv_cache = (named,) if named else ()
     return ScrapeSettings(
-        waiting=_spec(options, "total-queued-requests-metric"),
-        running=_spec(options, "total-running-requests-metric"),
+        waiting=_spec(options, "total-queued-requests-metric", "TotalQueuedRequests"),
+        running=_spec(options, "total-running-requests-metric", "TotalRunningRequests"),
         kv_cache=kv_cache,
-        lora=_spec(options, "lora-info-metric"),
-        cache_info=_spec(options, "cache-info-metric"),
+        lora=_spec(options, "lora-info-metric", "LoraRequestInfo"),
+        cache_info=_spec(options, "cache-info-metric", "CacheConfigInfo"),
         interval_seconds=options.refresh_metrics_interval_seconds,
         port=options.model_server_metrics_port,
         path=options.model_server_metrics_path,
@@ -334,14 +329,14 @@ def _scrape_settings(options: Options) -> ScrapeSettings:
     )
 
 
-def _spec(options: Options, flag: str) -> MetricSpec | None:
-    """The metric spec of a flag; an empty one switches that metric off."""
+def _spec(options: Options, flag: str, name: str) -> MetricSpec | None:
+    """The metric spec of a flag; an empty one switches off the metric that upstream calls so."""
     try:
         spec = MetricSpec.parse(getattr(options, flag.replace("-", "_")))
     except ValueError as error:
         raise StartError(f"flag -{flag}: {error}") from None
     if spec is None:
-        logs.log(logger, 0, f"Not scraping metric: {METRIC_NAMES[flag]}")
+        logs.log(logger, 0, f"Not scraping metric: {name}")
     return spec
 
 
