@@ -7,14 +7,13 @@ import contextlib
 import logging
 import os
 import signal
-from pathlib import Path
 from random import Random
 from typing import Protocol
 
 import uvloop
 
 import epp.plugins
-from epp import __version__, garbage
+from epp import BUILD_REF, COMMIT_SHA, garbage
 from epp.config.document import ConfigError
 from epp.config.load import LoadedConfig, load_config
 from epp.core.clock import Clock
@@ -25,16 +24,10 @@ from epp.datastore.store import Datastore
 from epp.director import Director
 from epp.discovery.source import file_source, place_of
 from epp.exchange import Exchange
-from epp.extproc.certificates import (
-    CertificateError,
-    KeyPair,
-    make_self_signed,
-    read_key_pair,
-    server_context,
-)
 from epp.extproc.health import Health
 from epp.extproc.servicer import ExternalProcessor
 from epp.flags.options import Options
+from epp.flags.tls import openssl_suites, openssl_version
 from epp.http2.limits import Limits
 from epp.http2.server import Server
 from epp.plugins.parsers.openai import OpenAIParser
@@ -51,6 +44,9 @@ from epp.telemetry.server import MetricsServer
 from epp.telemetry.tee import Probes
 from epp.telemetry.transport import TransportCollector
 from epp.telemetry.watchdog import watch_loop
+from epp.tls.certificates import CertificateError
+from epp.tls.contexts import METRICS, TlsRules
+from epp.tls.port import PortTls
 
 logger = logging.getLogger("setup")
 
@@ -74,6 +70,7 @@ def run(options: Options) -> None:
     """Serve until SIGTERM or SIGINT, then drain.
 
     Raises:
+        OptionsError: nothing says where the endpoints come from.
         StartError: a file, a certificate or a port cannot be used.
     """
     epp.plugins.load()
@@ -95,6 +92,7 @@ class App:
     """Every part of the picker, made from the options.
 
     Raises:
+        OptionsError: nothing says where the endpoints come from.
         StartError: the configuration, the endpoints file or the certificate is unusable.
     """
 
@@ -102,7 +100,7 @@ class App:
         self._options = options
         self._clock = Clock()
         self._datastore = Datastore(self._clock)
-        self._metrics = MetricsProbe(self._datastore, build_ref=__version__)
+        self._metrics = MetricsProbe(self._datastore, commit=COMMIT_SHA, build_ref=BUILD_REF)
         self._decisions = DecisionLog(self._clock)
         self._scrape_interval = ScrapeInterval(options.refresh_metrics_interval_seconds)
         self._probe = Probes(
@@ -116,7 +114,7 @@ class App:
         self._is_draining = False
         self._config = self._load_config()
         self._source = self._find_source()
-        self._key_pair = self._find_key_pair()
+        self._tls, self._metrics_tls = self._find_certificates()
         for listener in self._config.endpoint_listeners:
             self._datastore.subscribe(added=_ignore, removed=listener.endpoint_removed)
         self._director = Director(
@@ -145,6 +143,7 @@ class App:
             self._metrics.registry,
             self._decisions,
             profiler if options.enable_pprof else None,
+            tls=self._metrics_tls.context if self._metrics_tls else None,
         )
         async with asyncio.TaskGroup() as tasks:
             processor = ExternalProcessor(
@@ -162,6 +161,9 @@ class App:
                 tasks.create_task(self._refresh_pool()),
                 tasks.create_task(watch_loop(self._metrics.loop_lagged, self._clock)),
             ]
+            if options.enable_cert_reload:
+                tls = [port for port in (self._tls, self._metrics_tls) if port]
+                loops += [tasks.create_task(port.follow()) for port in tls]
             self._profile_on_signal(profiler, tasks, loops)
             garbage.settle()
             await _listen(ext_proc, options.grpc_port)
@@ -223,18 +225,24 @@ class App:
             on_models=_ignore,
         )
 
-    def _find_key_pair(self) -> KeyPair | None:
-        if not self._options.secure_serving:
-            return None
-        if not self._options.cert_path:
-            return make_self_signed()
+    def _find_certificates(self) -> tuple[PortTls | None, PortTls | None]:
+        """The TLS of the ext_proc port and of the metrics port."""
+        options = self._options
+        rules = TlsRules(
+            minimum=openssl_version(options.tls_min_version),
+            suites=openssl_suites(options.tls_cipher_suites),
+        )
+        folder, client_ca = options.metrics_cert_dir, options.metrics_client_ca_file
         try:
-            return read_key_pair(Path(self._options.cert_path))
+            return (
+                PortTls(rules, options.cert_path) if options.secure_serving else None,
+                PortTls(METRICS, folder, client_ca=client_ca) if folder else None,
+            )
         except CertificateError as error:
             raise StartError(str(error)) from None
 
     def _transport(self, services: Services, tasks: asyncio.TaskGroup) -> Transport:
-        options, pair = self._options, self._key_pair
+        options, tls = self._options, self._tls
         if options.transport == "grpcio":
             from epp.grpcio_server import GrpcioServer  # a tenth of a second and 20 MiB
 
@@ -242,13 +250,10 @@ class App:
                 services,
                 tasks,
                 max_message_bytes=options.grpc_max_recv_msg_bytes,
-                key_pair=(pair.key, pair.chain) if pair else None,
+                key_pair=(lambda: (tls.pair.key, tls.pair.chain)) if tls else None,
             )
-        try:
-            tls = server_context(pair) if pair else None
-        except CertificateError as error:
-            raise StartError(str(error)) from None
-        server = Server(services, grpc_limits(options), random=self._random, tls=tls)
+        context = tls.context if tls else None
+        server = Server(services, grpc_limits(options), random=self._random, tls=context)
         self._metrics.registry.register(
             TransportCollector(
                 lambda: server.connections, lambda: server.streams, lambda: server.errors

@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from epp import BUILD_REF, COMMIT_SHA
 from epp.core.errors import StartError
-from epp.flags.options import OptionsError, read_options, usage_text
+from epp.flags.options import Options, read_options, usage_text
+from epp.flags.validation import OptionsError, validate
 from epp.goflags import HelpRequested, UsageError
 from epp.telemetry import logs
 
@@ -34,22 +36,31 @@ def _serve(argv: Sequence[str]) -> int:
     except UsageError as error:
         sys.stderr.write(f"{error}\n{usage_text()}")
         return USAGE_STATUS
-    except OptionsError as error:
-        sys.stderr.write(f"epp: {error}\n")
-        return 1
-    # grpcio would print a line per connection about Istio's SNI, which is no DNS name.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from epp.app import run  # the flags are checked before anything heavy is loaded
-
     logger = logging.getLogger("setup")
     logs.setup(
         verbosity=options.verbosity,
         encoder=options.zap_encoder,
         time_encoding=options.zap_time_encoding,
         log_level=options.zap_log_level,
+        stacktrace_level=options.zap_stacktrace_level,
     )
-    for notice in notices:
-        logger.warning(notice)
+    logs.log(logger, 0, "GIE build", **{"commit-sha": COMMIT_SHA, "build-ref": BUILD_REF})
+    try:
+        validate(options)
+        logs.log(logger, 0, "Flags processed", flags=options.texts)
+        for notice in notices:
+            logger.warning(notice)
+        return _run(options, logger)
+    except OptionsError as error:
+        logs.error(logger, "Failed to validate flags", error=str(error))
+        return 1
+
+
+def _run(options: Options, logger: logging.Logger) -> int:
+    # grpcio would print a line per connection about Istio's SNI, which is no DNS name.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from epp.app import run  # the flags are checked before anything heavy is loaded
+
     try:
         run(options)
     except StartError as error:

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import msgspec
 
-Value: TypeAlias = bool | int | float | str | tuple[str, ...]
+Value: TypeAlias = bool | int | float | str | tuple[str, ...] | tuple[int, ...]
 
 _MAX_INT = 2**63 - 1
 _EXACT = Context(prec=400)
@@ -60,6 +60,7 @@ class Kind(StrEnum):
     DURATION = "duration"
     QUANTITY = "quantity"
     STRINGS = "strings"
+    INTS = "ints"
 
 
 class Flag(msgspec.Struct, frozen=True):
@@ -67,7 +68,7 @@ class Flag(msgspec.Struct, frozen=True):
 
     ``default`` is written as on the command line; empty stands for none, false or zero. ``check``
     says what is wrong with a value that its kind allows, or None; it sees the text. A value of
-    kind STRINGS is separated by commas and grows when the flag is repeated.
+    kind STRINGS or INTS is separated by commas and grows when the flag is repeated.
     """
 
     name: str
@@ -78,9 +79,13 @@ class Flag(msgspec.Struct, frozen=True):
 
 
 class ParsedFlags(msgspec.Struct, frozen=True):
-    """A value for every flag, the names of those that were given, and what to warn of."""
+    """A value for every flag, the names of those that were given, and what to warn of.
+
+    ``texts`` are the values as they are written on the command line, those not given included.
+    """
 
     values: Mapping[str, Value]
+    texts: Mapping[str, str]
     given: frozenset[str]
     warnings: tuple[str, ...]
 
@@ -108,6 +113,7 @@ def parse(flags: Sequence[Flag], argv: Sequence[str]) -> ParsedFlags:
     """
     known = {flag.name: flag for flag in flags}
     values = {flag.name: _default(flag) for flag in flags}
+    texts = {flag.name: flag.default or _ABSENT[flag.kind] for flag in flags}
     given: set[str] = set()
     warnings: list[str] = []
     rest = list(reversed(argv))
@@ -125,13 +131,14 @@ def parse(flags: Sequence[Flag], argv: Sequence[str]) -> ParsedFlags:
         if isinstance(value, tuple) and flag.name in given:
             previous = values[flag.name]
             assert isinstance(previous, tuple)
-            value = previous + value
-        values[flag.name] = value
+            value = (*previous, *value)
+            text = f"{texts[flag.name]},{text}"
+        values[flag.name], texts[flag.name] = value, text
         given.add(flag.name)
     if rest:
         ignored = " ".join(repr(argument) for argument in reversed(rest))
         warnings.append(f"ignored everything after '--': {ignored}")
-    return ParsedFlags(values=values, given=frozenset(given), warnings=tuple(warnings))
+    return ParsedFlags(values=values, texts=texts, given=frozenset(given), warnings=tuple(warnings))
 
 
 def usage(program: str, flags: Sequence[Flag]) -> str:
@@ -268,6 +275,10 @@ def _parse_strings(text: str) -> tuple[str, ...]:
     return tuple(text.split(",")) if text else ()
 
 
+def _parse_ints(text: str) -> tuple[int, ...]:
+    return tuple([parse_int(part.strip()) for part in _parse_strings(text)])
+
+
 _READERS: Mapping[Kind, Callable[[str], Value]] = {
     Kind.BOOL: _parse_bool,
     Kind.INT: parse_int,
@@ -275,6 +286,7 @@ _READERS: Mapping[Kind, Callable[[str], Value]] = {
     Kind.DURATION: parse_duration,
     Kind.QUANTITY: parse_quantity,
     Kind.STRINGS: _parse_strings,
+    Kind.INTS: _parse_ints,
 }
 _ABSENT: Mapping[Kind, str] = {
     Kind.BOOL: "false",
@@ -283,4 +295,5 @@ _ABSENT: Mapping[Kind, str] = {
     Kind.DURATION: "0",
     Kind.QUANTITY: "0",
     Kind.STRINGS: "",
+    Kind.INTS: "",
 }

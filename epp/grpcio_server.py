@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import grpc
@@ -28,7 +28,11 @@ _LAST_ANSWERS_SECONDS = 0.1
 
 
 class GrpcioServer:
-    """Serves gRPC services on one port; ``key_pair`` is a private key and a chain, both PEM."""
+    """Serves gRPC services on one port.
+
+    ``key_pair`` gives a private key and a chain, both PEM; it is asked at every handshake, and in
+    another thread.
+    """
 
     def __init__(
         self,
@@ -36,7 +40,7 @@ class GrpcioServer:
         tasks: asyncio.TaskGroup,
         *,
         max_message_bytes: int,
-        key_pair: tuple[bytes, bytes] | None = None,
+        key_pair: Callable[[], tuple[bytes, bytes]] | None = None,
     ) -> None:
         self._tasks = tasks
         self._key_pair = key_pair
@@ -61,8 +65,7 @@ class GrpcioServer:
             if self._key_pair is None:
                 self.port = self._server.add_insecure_port(address)
             else:
-                credentials = grpc.ssl_server_credentials([self._key_pair])
-                self.port = self._server.add_secure_port(address, credentials)
+                self.port = self._server.add_secure_port(address, _credentials(self._key_pair))
         except RuntimeError as error:
             raise OSError(str(error)) from None
         await self._server.start()
@@ -78,6 +81,25 @@ class GrpcioServer:
         self.drain()
         await asyncio.sleep(_LAST_ANSWERS_SECONDS)
         await self._server.stop(0)
+
+
+def _credentials(key_pair: Callable[[], tuple[bytes, bytes]]) -> grpc.ServerCredentials:
+    """Credentials that follow ``key_pair``."""
+    known = key_pair()
+
+    def configuration(pair: tuple[bytes, bytes]) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([pair])
+
+    def newer() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal known
+        pair = key_pair()
+        if pair == known:
+            return None
+        known = pair
+        return configuration(pair)
+
+    # "none" is "as before", which the types do not tell
+    return grpc.dynamic_ssl_server_credentials(configuration(known), newer)  # type: ignore[arg-type]
 
 
 class _Handlers(grpc.GenericRpcHandler):

@@ -41,16 +41,16 @@ def scrape_settings(options: Options) -> ScrapeSettings:
     Raises:
         StartError: a metric spec is none.
     """
-    kv_flag = "kv-cache-usage-percentage-metric"
     kv_cache: tuple[MetricSpec, ...] = KV_CACHE_SPECS
     if options.kv_metric_given:
-        named = _spec(kv_flag, options.kv_cache_usage_percentage_metric)
+        named = _spec(options, "kv-cache-usage-percentage-metric", "KVCacheUtilization")
         kv_cache = (named,) if named else ()
     return ScrapeSettings(
-        waiting=_spec("total-queued-requests-metric", options.total_queued_requests_metric),
+        waiting=_spec(options, "total-queued-requests-metric", "TotalQueuedRequests"),
+        running=_spec(options, "total-running-requests-metric", "TotalRunningRequests"),
         kv_cache=kv_cache,
-        lora=_spec("lora-info-metric", options.lora_info_metric),
-        cache_info=_spec("cache-info-metric", options.cache_info_metric),
+        lora=_spec(options, "lora-info-metric", "LoraRequestInfo"),
+        cache_info=_spec(options, "cache-info-metric", "CacheConfigInfo"),
         interval_seconds=options.refresh_metrics_interval_seconds,
         path=options.model_server_metrics_path,
         scheme=options.model_server_metrics_scheme,
@@ -58,14 +58,14 @@ def scrape_settings(options: Options) -> ScrapeSettings:
     )
 
 
-def _spec(flag: str, text: str) -> MetricSpec | None:
-    """A metric spec; an empty one switches that metric off."""
+def _spec(options: Options, flag: str, name: str) -> MetricSpec | None:
+    """The metric spec of a flag; an empty one switches off the metric that upstream calls so."""
     try:
-        spec = MetricSpec.parse(text)
+        spec = MetricSpec.parse(getattr(options, flag.replace("-", "_")))
     except ValueError as error:
         raise StartError(f"flag -{flag}: {error}") from None
     if spec is None:
-        logs.log(logger, 0, f"Not scraping metric: {flag}")
+        logs.log(logger, 0, f"Not scraping metric: {name}")
     return spec
 
 

@@ -15,11 +15,12 @@ from typing import cast
 
 import uvloop
 
-from epp.extproc.certificates import make_self_signed, server_context
 from epp.http2.limits import Limits
 from epp.http2.server import Server
 from epp.http2.stream import Stream
 from epp.rpc import Call, Message
+from epp.tls.certificates import make_self_signed
+from epp.tls.contexts import server_context
 from lab.pb import interop_pb2 as pb
 
 _SERVICE = "/grpc.testing.TestService"

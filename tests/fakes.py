@@ -56,6 +56,7 @@ class FakeProbe(Probe):
         self.plugin_failures: list[tuple[str, str, str, Exception]] = []
         self.cycles: list[float] = []
         self.decisions: list[Decision] = []
+        self.rewritten: list[tuple[str, str, str]] = []
         self.routed: list[tuple[str, str, int]] = []
         self.failed: list[tuple[str, str, str]] = []
         self.running: list[tuple[str, int]] = []
@@ -79,6 +80,10 @@ class FakeProbe(Probe):
     def decided(self, decision: Decision) -> None:
         self.calls.append("decided")
         self.decisions.append(decision)
+
+    def model_rewritten(self, rewrite_name: str, model: str, target: str) -> None:
+        self.calls.append("model_rewritten")
+        self.rewritten.append((rewrite_name, model, target))
 
     def request_routed(self, model: str, target: str, size_bytes: int) -> None:
         self.calls.append("request_routed")

@@ -10,7 +10,9 @@ import pytest
 
 from epp.grpcio_server import GrpcioServer
 from epp.rpc import Call, Message, Service, Status
+from epp.tls.certificates import make_self_signed
 from tests.http2.wire import PATH, Recorder, echo, eventually, finish
+from tests.tls.handshakes import client_context, der
 
 
 class Running:
@@ -144,6 +146,29 @@ async def test_a_taken_port_is_an_error() -> None:
         other = GrpcioServer({}, tasks, max_message_bytes=100)
         with pytest.raises(OSError, match=str(it.server.port)):
             await other.start("127.0.0.1", it.server.port)
+
+
+async def test_new_handshakes_have_the_new_pair() -> None:
+    pairs = [make_self_signed(is_rsa=True)]
+    async with asyncio.TaskGroup() as tasks:
+        server = GrpcioServer(
+            {},
+            tasks,
+            max_message_bytes=100,
+            key_pair=lambda: (pairs[-1].key, pairs[-1].chain),
+        )
+        await server.start("127.0.0.1", 0)
+        for _ in range(2):
+            for _ in range(2):
+                _, writer = await asyncio.open_connection(
+                    "127.0.0.1", server.port, ssl=client_context()
+                )
+                connection = writer.get_extra_info("ssl_object")
+                assert connection.getpeercert(binary_form=True) == der(pairs[-1])
+                assert connection.selected_alpn_protocol() == "h2"
+                writer.close()
+            pairs.append(make_self_signed())
+        await server.stop()
 
 
 async def test_an_unknown_method_is_unimplemented() -> None:

@@ -14,9 +14,9 @@ _KEY = r"(?:[a-zA-Z0-9](?:[-a-zA-Z0-9.]*[a-zA-Z0-9])?/)?[a-zA-Z0-9](?:[-_.a-zA-Z
 _VALUE = r"(?:[a-zA-Z0-9](?:[-_.a-zA-Z0-9]*[a-zA-Z0-9])?)?"
 _REQUIREMENT = re.compile(
     rf"\s*(?:(?P<absent>!)\s*(?P<absent_key>{_KEY})"
-    rf"|(?P<key>{_KEY})\s*(?:(?P<operator>==|=|!=)\s*(?P<value>{_VALUE})"
-    rf"|(?P<order>[<>])\s*(?P<number>-?[0-9]+)"
-    r"|\s(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?)\s*"
+    rf"|(?P<key>{_KEY})(?:\s*(?P<operator>==|=|!=)\s*(?P<value>{_VALUE})"
+    r"|\s*(?P<order>[<>])\s*(?P<number>-?[0-9]+)"
+    r"|\s+(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?)\s*"
 )
 _VALUES = re.compile(rf"\s*{_VALUE}\s*(?:,\s*{_VALUE}\s*)*")
 _LONGEST = 63

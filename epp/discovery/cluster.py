@@ -24,6 +24,7 @@ from epp.datastore.store import Datastore
 from epp.discovery.pool import Names, PoolIdentity, PoolView
 from epp.discovery.readings import Membership
 from epp.flags.options import Options
+from epp.flags.validation import OptionsError
 from epp.kube.client import ApiError, KubeClient, UnreachableError
 from epp.kube.credentials import CredentialsError, find_loader
 from epp.kube.objects import (
@@ -195,7 +196,7 @@ def watch_cluster(
 def _what(options: Options, environ: Mapping[str, str]) -> tuple[PoolIdentity, Membership | None]:
     if not options.endpoint_selector:
         if not options.pool_name:
-            raise StartError('required "poolName" flag not set')
+            raise OptionsError('required "poolName" flag not set')
         return PoolIdentity(options.pool_name, options.pool_namespace, options.pool_group), None
     try:
         selector = Selector.parse(options.endpoint_selector)

@@ -6,7 +6,6 @@ Source: llm-d-router v0.10, docs/discovery.md (file-discovery).
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from ipaddress import ip_address
@@ -16,13 +15,11 @@ from typing import Any, NamedTuple, TypeAlias
 from epp.config.document import ConfigError, Document, read_document
 from epp.core.endpoint import Endpoint
 from epp.datastore.store import Datastore
+from epp.filewatch import POLL_SECONDS, changes
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_PORT = 65535
 DEFAULT_NAMESPACE = "default"
-POLL_SECONDS = 0.5
-
-_State: TypeAlias = tuple[int, int, int] | None
 
 
 class _Failure(NamedTuple):
@@ -76,27 +73,21 @@ async def follow(
 ) -> None:
     """Keep the datastore's endpoints those of the file, until cancelled.
 
-    A file that is broken or gone changes nothing and is reported once for each content. What is
-    watched is the file that the path leads to, so that a ConfigMap's change of links counts. It is
-    read ``aside``, in another thread: 1,000 endpoints take 25 ms.
+    A file that is broken or gone changes nothing and is reported once for each content. It is read
+    ``aside``, in another thread: 1,000 endpoints take 25 ms.
 
     Differs: the Go router applies the good part of a broken file, and forgets the rest.
     """
-    seen: _State = (-1, -1, -1)
     reported: _Failure | None = None
-    while True:
-        state = _state_of(path)
-        if state != seen:
-            seen = state
-            reading = await aside(partial(_try_to_read, path, metrics_port))
-            if isinstance(reading, _Failure):
-                if reported != reading:
-                    reported = reading
-                    on_error(reading.problem)
-            else:
-                reported = None
-                datastore.set_endpoints(reading)
-        await asyncio.sleep(poll_seconds)
+    async for _ in changes([path], poll_seconds=poll_seconds):
+        reading = await aside(partial(_try_to_read, path, metrics_port))
+        if isinstance(reading, _Failure):
+            if reported != reading:
+                reported = reading
+                on_error(reading.problem)
+        else:
+            reported = None
+            datastore.set_endpoints(reading)
 
 
 def _try_to_read(path: Path, metrics_port: int) -> _Reading:
@@ -106,14 +97,6 @@ def _try_to_read(path: Path, metrics_port: int) -> _Reading:
         return parse_endpoints(content, str(path), metrics_port)
     except EndpointsFileError as error:
         return _Failure(str(error), content)
-
-
-def _state_of(path: Path) -> _State:
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _read(path: Path) -> bytes:

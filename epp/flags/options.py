@@ -9,45 +9,31 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from epp.flags.table import FLAGS, LOG_LEVELS, POOL_GROUPS, STABLE_POOL_GROUP
+from epp.flags.table import FLAGS, LOG_LEVELS
 from epp.goflags import Flag, Kind, ParsedFlags, parse, parse_int, usage
 
-PORTS = ("grpc-port", "grpc-health-port", "metrics-port", "model-server-metrics-port")
-MAX_PORT = 65535
-MAX_MESSAGE_BYTES = 2**31 - 1  # what gRPC takes as a limit
-MAX_STREAMS = 2**31 - 1
-_NOT_NEGATIVE = (
-    "drain-delay",
-    "drain-timeout",
-    "decision-timeout",
-    "grpc-handshake-timeout",
-    "grpc-keepalive-time",
-    "grpc-keepalive-timeout",
-    "grpc-max-connection-idle",
-    "grpc-max-connection-age",
-    "grpc-max-connection-age-grace",
-)
-_ATTRIBUTES = {"v": "verbosity", "grpc-max-recv-msg-size": "grpc_max_recv_msg_bytes"}
+DEFAULT_VERBOSITY = 2
+_ATTRIBUTES = {
+    "v": "verbosity",
+    "grpc-max-recv-msg-size": "grpc_max_recv_msg_bytes",
+    "grpc-max-send-msg-size": "grpc_max_send_msg_bytes",
+}
 # Flag -> the value that changes nothing (None: any), and why.
 _WITHOUT_EFFECT: Mapping[str, tuple[bool | None, str]] = {
-    "ha-enable-leader-election": (True, "yet: leader election comes with Kubernetes discovery"),
     "tracing": (True, "yet: traces are not made"),
-    "metrics-endpoint-auth": (True, "yet: anybody who reaches the metrics port may read it"),
     "health-checking": (None, ": health is always served on the ext_proc port"),
-    "kubeconfig": (None, "yet: it comes with Kubernetes discovery"),
-    "zap-stacktrace-level": (None, ": unexpected errors always carry their stack trace"),
+    "grpc-max-send-msg-size": (None, ": no answer is longer than 64 KiB"),
 }
-
-
-class OptionsError(Exception):
-    """The flags contradict each other; show this line and exit with status 1."""
+# What grpcio decides for the whole process.
+_WITHOUT_EFFECT_ON_GRPCIO = ("tls-min-version", "tls-cipher-suites")
 
 
 class Options(msgspec.Struct, frozen=True):
     """What the command line and the environment ask for.
 
-    ``given`` are the names of the flags that were set; ``kv_metric_given`` tells whether the name
-    of the KV metric was, or is only the historical default.
+    ``given`` are the names of the flags that were set, ``texts`` how all of them are written on the
+    command line; ``kv_metric_given`` tells whether the name of the KV metric was set, or is only
+    the historical default. ``flags.validation`` says whether the values fit together.
     """
 
     grpc_port: int
@@ -63,6 +49,7 @@ class Options(msgspec.Struct, frozen=True):
     health_checking: bool
     cert_path: str
     total_queued_requests_metric: str
+    total_running_requests_metric: str
     kv_cache_usage_percentage_metric: str
     lora_info_metric: str
     cache_info_metric: str
@@ -83,6 +70,17 @@ class Options(msgspec.Struct, frozen=True):
     zap_stacktrace_level: str
     zap_time_encoding: str
     kubeconfig: str
+    endpoint_selector: str
+    endpoint_target_ports: tuple[int, ...]
+    emit_endpoint_scores: bool
+    grpc_max_send_msg_bytes: int
+    enable_cert_reload: bool
+    tls_min_version: str
+    tls_cipher_suites: tuple[str, ...]
+    metrics_cert_dir: str
+    metrics_client_ca_file: str
+    enable_grpc_stream_metrics: bool
+    allow_experimental_plugins: bool
     endpoints_file: str
     drain_delay_seconds: float
     drain_timeout_seconds: float
@@ -102,6 +100,7 @@ class Options(msgspec.Struct, frozen=True):
     grpc_max_connection_age_grace_seconds: float
     cpu_profile: str
     given: frozenset[str]
+    texts: Mapping[str, str]
 
     @property
     def kv_metric_given(self) -> bool:
@@ -114,18 +113,22 @@ def read_options(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Optio
 
     Raises:
         UsageError, HelpRequested: as ``goflags.parse``.
-        OptionsError: the flags contradict each other.
     """
     parsed = parse(FLAGS, argv)
     values = {_attribute(flag): parsed.values[flag.name] for flag in FLAGS}
-    options = msgspec.convert({**values, "given": parsed.given}, Options)
-    _validate(options)
+    options = msgspec.convert(
+        {**values, "given": parsed.given, "texts": dict(parsed.texts)}, Options
+    )
     options = msgspec.structs.replace(
         options,
+        verbosity=options.verbosity if options.verbosity >= 0 else DEFAULT_VERBOSITY,
+        endpoint_target_ports=tuple(dict.fromkeys(options.endpoint_target_ports)),
         pool_namespace=options.pool_namespace or environ.get("NAMESPACE") or "default",
         zap_encoder=options.zap_encoder.lower() or ("console" if options.zap_devel else "json"),
         zap_log_level=_log_level(options.zap_log_level),
-        zap_stacktrace_level=options.zap_stacktrace_level.lower(),
+        zap_stacktrace_level=(
+            options.zap_stacktrace_level.lower() or ("warn" if options.zap_devel else "error")
+        ),
         zap_time_encoding=options.zap_time_encoding.lower(),
         grpc_max_recv_msg_bytes=options.grpc_max_recv_msg_bytes or 64 * 2**20,
     )
@@ -148,42 +151,6 @@ def _log_level(text: str) -> str:
     return name if name in ("", *LOG_LEVELS) else str(parse_int(text))
 
 
-def _validate(options: Options) -> None:
-    if options.config_file and options.config_text:
-        raise OptionsError(
-            'both the "configText" and "configFile" flags can not be set at the same time'
-        )
-    if options.model_server_metrics_scheme not in ("http", "https"):
-        raise OptionsError(
-            f'unexpected "{options.model_server_metrics_scheme}" value for '
-            "\"model-server-metrics-scheme\" flag, it can only be set to 'http' or 'https'"
-        )
-    if options.pool_group not in POOL_GROUPS:
-        raise OptionsError(f"unknown group: {options.pool_group}")
-    _validate_numbers(options)
-
-
-def _validate_numbers(options: Options) -> None:
-    for name in PORTS:
-        # Differs: upstream fails when it listens, and for the model servers' port at every read.
-        if not 0 <= getattr(options, name.replace("-", "_")) <= MAX_PORT:
-            raise OptionsError(f'the "{name}" flag must be within 0..{MAX_PORT}')
-    if options.grpc_max_recv_msg_bytes > MAX_MESSAGE_BYTES:
-        raise OptionsError(
-            f'the "grpc-max-recv-msg-size" flag must be at most {MAX_MESSAGE_BYTES} bytes'
-        )
-    for name in ("grpc-max-concurrent-streams", "grpc-max-strikes"):
-        if not 0 < getattr(options, name.replace("-", "_")) <= MAX_STREAMS:
-            raise OptionsError(f'the "{name}" flag must be within 1..{MAX_STREAMS}')
-    for name in ("refresh-metrics-interval", "refresh-prometheus-metrics-interval"):
-        # Differs: upstream panics, for the first of them only when an endpoint appears.
-        if getattr(options, f"{name.replace('-', '_')}_seconds") <= 0:
-            raise OptionsError(f'the "{name}" flag must be longer than 0')
-    for name in _NOT_NEGATIVE:
-        if getattr(options, f"{name.replace('-', '_')}_seconds") < 0:
-            raise OptionsError(f'the "{name}" flag must not be negative')
-
-
 def _notices(parsed: ParsedFlags) -> list[str]:
     """One line for each flag that is set and changes nothing."""
     notices = []
@@ -191,9 +158,10 @@ def _notices(parsed: ParsedFlags) -> list[str]:
         if name in parsed.given and (wanted is None or parsed.values[name] is wanted):
             separator = "" if reason.startswith(":") else " "
             notices.append(f"--{name} has no effect{separator}{reason}")
-    group = parsed.values["pool-group"]
-    if group != STABLE_POOL_GROUP:
-        notices.append(
-            f"--pool-group={group} has no effect yet: it comes with Kubernetes discovery"
-        )
+    if parsed.values["transport"] == "grpcio":
+        notices += [
+            f"--{name} has no effect with --transport=grpcio"
+            for name in _WITHOUT_EFFECT_ON_GRPCIO
+            if name in parsed.given
+        ]
     return notices

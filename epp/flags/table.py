@@ -1,9 +1,10 @@
 """Every flag of the picker with its kind, default and help.
 
-Names and defaults are those of the upstream picker, so that its manifests work unchanged; flags of
-our own follow at the end.
+Names and defaults are those of the upstream pickers, so that their manifests work unchanged; flags
+of our own follow at the end.
 
-Source: gateway-api-inference-extension 2aaf2a6, cmd/epp/runner/runner.go and pkg/epp/server.
+Source: gateway-api-inference-extension 2aaf2a6, cmd/epp/runner/runner.go and pkg/epp/server;
+llm-d-router v0.10, pkg/epp/server/options.go.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ FLAGS: tuple[Flag, ...] = (
         "Serve CPU profiles at /debug/profile of the metrics port, as text.",
     ),
     Flag(
-        "pool-name", Kind.STRING, "", "Name of the InferencePool; required without endpoints file."
+        "pool-name",
+        Kind.STRING,
+        "",
+        "Name of the InferencePool; required without endpoints file and without selector.",
     ),
     Flag("pool-group", Kind.STRING, STABLE_POOL_GROUP, "API group of the InferencePool."),
     Flag(
@@ -69,6 +73,12 @@ FLAGS: tuple[Flag, ...] = (
         Kind.STRING,
         "vllm:num_requests_waiting",
         "Model server metric with the number of waiting requests; empty for none.",
+    ),
+    Flag(
+        "total-running-requests-metric",
+        Kind.STRING,
+        "vllm:num_requests_running",
+        "Model server metric with the number of running requests; empty for none.",
     ),
     Flag(
         "kv-cache-usage-percentage-metric",
@@ -140,7 +150,7 @@ FLAGS: tuple[Flag, ...] = (
         "zap-stacktrace-level",
         Kind.STRING,
         "",
-        "Accepted for compatibility: info, error or panic.",
+        "Level from which lines about an exception carry its stack trace: info, error or panic.",
         one_of(*STACKTRACE_LEVELS, error='invalid stacktrace level "{value}"'),
     ),
     Flag(
@@ -151,6 +161,65 @@ FLAGS: tuple[Flag, ...] = (
         one_of(*TIME_ENCODINGS, error='invalid time-encoding value "{value}"'),
     ),
     Flag("kubeconfig", Kind.STRING, "", "File that tells how to reach Kubernetes from outside."),
+    Flag(
+        "endpoint-selector",
+        Kind.STRING,
+        "",
+        "Labels of the pods that are the endpoints, instead of an InferencePool.",
+    ),
+    Flag(
+        "endpoint-target-ports",
+        Kind.INTS,
+        "",
+        "With --endpoint-selector: the ports of these pods, up to 8.",
+    ),
+    Flag(
+        "emit-endpoint-scores",
+        Kind.BOOL,
+        "false",
+        "Tell the proxy the score of every endpoint, as dynamic metadata.",
+    ),
+    Flag("grpc-max-send-msg-size", Kind.QUANTITY, "", "Accepted for compatibility."),
+    # Differs: upstream keeps the first certificate until it expires, unless told otherwise.
+    Flag(
+        "enable-cert-reload", Kind.BOOL, "true", "Load certificates again when their files change."
+    ),
+    Flag(
+        "tls-min-version",
+        Kind.STRING,
+        "",
+        "Oldest TLS of the ext_proc port: VersionTLS10 to VersionTLS13; VersionTLS12 if not given.",
+    ),
+    Flag(
+        "tls-cipher-suites",
+        Kind.STRINGS,
+        "",
+        "Cipher suites of the ext_proc port up to TLS 1.2, by Go's names.",
+    ),
+    Flag(
+        "metrics-cert-dir",
+        Kind.STRING,
+        "",
+        "Folder with tls.crt and tls.key; the metrics port then is HTTPS.",
+    ),
+    Flag(
+        "metrics-client-ca-file",
+        Kind.STRING,
+        "",
+        "PEM file with the authorities of the metrics port's clients, who must show a certificate.",
+    ),
+    Flag(
+        "enable-grpc-stream-metrics",
+        Kind.BOOL,
+        "false",
+        "Measure the ext_proc streams: how many, how long, how they end.",
+    ),
+    Flag(
+        "allow-experimental-plugins",
+        Kind.BOOL,
+        "false",
+        "Take a configuration with plugins whose stability is Alpha.",
+    ),
     Flag(
         "endpoints-file", Kind.STRING, "", "File that lists the endpoints, instead of Kubernetes."
     ),

@@ -57,6 +57,7 @@ class ErrorCode(IntEnum):
     COMPRESSION_ERROR = 0x9
     CONNECT_ERROR = 0xA
     ENHANCE_YOUR_CALM = 0xB
+    INADEQUATE_SECURITY = 0xC
 
 
 class Setting(IntEnum):

@@ -190,7 +190,11 @@ class _Protocol(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         self._lifetime = self._server.lifetime()
         self._connection = self._server.opened(self)
-        self._connection.flush()
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() != "h2":
+            # as the gRPC libraries do; whoever offers nothing may well speak another protocol
+            self._connection.fail(ErrorCode.INADEQUATE_SECURITY, "no h2 by ALPN")
+        self.flush()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._server.buffer

@@ -34,6 +34,7 @@ _ABOVE_INFO = {logging.WARNING: "warn", logging.ERROR: "error", logging.CRITICAL
 _NAMED_LEVELS = {
     "debug": logging.INFO - 1,
     "info": logging.INFO,
+    "warn": logging.WARNING,
     "error": logging.ERROR,
     "panic": logging.CRITICAL,
 }
@@ -58,11 +59,8 @@ class TimeEncoding(StrEnum):
 
 
 def level(v: int) -> int:
-    """The ``logging`` level of V(v).
-
-    Differs: a negative verbosity leaves the errors; upstream's third step down prints nothing.
-    """
-    return logging.INFO - min(v, _MOST_VERBOSE) if v >= 0 else logging.ERROR
+    """The ``logging`` level of V(v), ``v`` from 0."""
+    return logging.INFO - min(v, _MOST_VERBOSE)
 
 
 def log(logger: logging.Logger, v: int, msg: str, /, **fields: object) -> None:
@@ -101,15 +99,19 @@ def setup(
     encoder: str = Encoder.JSON,
     time_encoding: str = TimeEncoding.RFC3339,
     log_level: str = "",
+    stacktrace_level: str = "error",
     stream: TextIO | None = None,
 ) -> logging.Handler:
     """Send every logger's records to ``stream`` (stderr) and return the handler that does it.
 
-    ``log_level``, a name or a verbosity of its own, wins over ``verbosity``. A handler of an
+    ``log_level``, a name or a verbosity of its own, wins over ``verbosity``. From the level
+    ``stacktrace_level`` on, a line about an exception carries its stack trace. A handler of an
     earlier call is replaced.
     """
     handler = _Handler(sys.stderr if stream is None else stream)
-    handler.setFormatter(Formatter(Encoder(encoder), TimeEncoding(time_encoding)))
+    handler.setFormatter(
+        Formatter(Encoder(encoder), TimeEncoding(time_encoding), _NAMED_LEVELS[stacktrace_level])
+    )
     handler.set_name("epp")
     # Nothing of this is in a line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -133,17 +135,27 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 class Formatter(logging.Formatter):
-    """Writes a record as one line, its keys in upstream's order."""
+    """Writes a record as one line, its keys in upstream's order.
 
-    def __init__(self, encoder: Encoder, time_encoding: TimeEncoding) -> None:
+    Differs: a stack trace is that of an exception, from the level ``stacktrace_level`` on; upstream
+    adds to every error line the stack of the place that logs it.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        time_encoding: TimeEncoding,
+        stacktrace_level: int = logging.ERROR,
+    ) -> None:
         super().__init__()
         self._encoder = encoder
         self._time_encoding = time_encoding
+        self._stacktrace_level = stacktrace_level
 
     def format(self, record: logging.LogRecord) -> str:
         if self._encoder is Encoder.JSON:
             return self._short(record) or self._json(record)
-        head, fields = self._head(record), _fields(record)
+        head, fields = self._head(record), self._fields(record)
         head["level"] = str(head["level"]).upper()
         names = ("ts", "level", "logger", "caller", "msg")
         columns = [_one_line(str(head[name])) for name in names if name in head]
@@ -151,7 +163,7 @@ class Formatter(logging.Formatter):
 
     def _json(self, record: logging.LogRecord) -> str:
         """Any record; the keys in front win over fields of the same name."""
-        head, fields = self._head(record), _fields(record)
+        head, fields = self._head(record), self._fields(record)
         return _to_json(head | {key: fields[key] for key in fields if key not in head})
 
     def _short(self, record: logging.LogRecord) -> str:
@@ -188,6 +200,21 @@ class Formatter(logging.Formatter):
         stamp = _timestamp(record.created, self._time_encoding)
         place = (record.name, record.pathname, record.lineno)
         return _head(record.levelno, stamp, *place, record.getMessage())
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, object]:
+        """The record's key/values; those of an exception last."""
+        given = getattr(record, "fields", None)
+        fields: dict[str, object] = {}
+        if isinstance(given, Mapping):
+            fields = {
+                str(key): _error_text(value) if isinstance(value, BaseException) else value
+                for key, value in given.items()
+            }
+        if record.exc_info and record.exc_info[1] is not None:
+            fields.setdefault("error", _error_text(record.exc_info[1]))
+            if record.levelno >= self._stacktrace_level:
+                fields["stacktrace"] = "".join(traceback.format_exception(record.exc_info[1]))
+        return fields
 
 
 def _head(
@@ -239,21 +266,6 @@ def _timestamp(seconds: float, encoding: TimeEncoding) -> str | float:
     if encoding is TimeEncoding.ISO8601:
         return f"{moment.isoformat(timespec='milliseconds')}Z"
     return f"{moment.isoformat(timespec='microseconds').rstrip('0').rstrip('.')}Z"
-
-
-def _fields(record: logging.LogRecord) -> dict[str, object]:
-    """The record's key/values; those of an exception last."""
-    given = getattr(record, "fields", None)
-    fields: dict[str, object] = {}
-    if isinstance(given, Mapping):
-        fields = {
-            str(key): _error_text(value) if isinstance(value, BaseException) else value
-            for key, value in given.items()
-        }
-    if record.exc_info and record.exc_info[1] is not None:
-        fields.setdefault("error", _error_text(record.exc_info[1]))
-        fields["stacktrace"] = "".join(traceback.format_exception(record.exc_info[1]))
-    return fields
 
 
 def _error_text(problem: BaseException) -> str:

@@ -1,8 +1,9 @@
-"""The metrics port: ``GET /metrics``, ``/debug/decisions`` and ``/debug/profile``, plain HTTP."""
+"""The metrics port: ``GET /metrics``, ``/debug/decisions`` and ``/debug/profile``."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import msgspec
 from aiohttp import web
@@ -20,8 +21,8 @@ _STOP_SECONDS = 1.0
 class MetricsServer:
     """Serves a registry, a decision log and, where there is a profiler, CPU profiles.
 
-    ``host`` None means every address, ``port`` 0 any free one. Long pages are made in pieces that
-    let other tasks run in between.
+    ``host`` None means every address, ``port`` 0 any free one; without ``tls`` it is plain HTTP.
+    Long pages are made in pieces that let other tasks run in between.
     """
 
     def __init__(
@@ -31,12 +32,15 @@ class MetricsServer:
         registry: CollectorRegistry,
         decisions: DecisionLog,
         profiler: Profiler | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._registry = registry
         self._decisions = decisions
         self._profiler = profiler
+        self._tls = tls
         self._runner: web.AppRunner | None = None
 
     @property
@@ -62,7 +66,7 @@ class MetricsServer:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._port).start()
+            await web.TCPSite(runner, self._host, self._port, ssl_context=self._tls).start()
         except BaseException:
             await runner.cleanup()
             raise

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from epp.flags.options import Options, OptionsError, read_options, usage_text
+from epp.flags.options import Options, read_options, usage_text
 from epp.flags.table import FLAGS
 from epp.goflags import Kind, UsageError
 
@@ -27,7 +27,7 @@ def notices(*argv: str) -> list[str]:
 
 def test_every_flag_is_one_option() -> None:
     assert len({flag.name for flag in FLAGS}) == len(FLAGS)
-    assert len(Options.__struct_fields__) == len(FLAGS) + 1
+    assert len(Options.__struct_fields__) == len(FLAGS) + 2
     assert all(f"--{flag.name}" in usage_text() for flag in FLAGS)
 
 
@@ -64,6 +64,21 @@ def test_the_command_line_of_the_istio_page_is_taken_without_remark() -> None:
         (["--cpu-profile=/p.txt"], "cpu_profile", "/p.txt"),
         (["--enable-pprof=false"], "enable_pprof", False),
         (["--metrics-port=65535"], "metrics_port", 65535),
+        (["--v=-1"], "verbosity", 2),
+        (["--v=0"], "verbosity", 0),
+        ([], "zap_stacktrace_level", "warn"),
+        (["--zap-devel=false"], "zap_stacktrace_level", "error"),
+        (["--zap-stacktrace-level=PANIC"], "zap_stacktrace_level", "panic"),
+        ([], "endpoint_target_ports", ()),
+        (
+            ["--endpoint-target-ports=8002,8001", "--endpoint-target-ports", "8002, 8003"],
+            "endpoint_target_ports",
+            (8002, 8001, 8003),
+        ),
+        ([], "enable_cert_reload", True),
+        ([], "total_running_requests_metric", "vllm:num_requests_running"),
+        (["--tls-cipher-suites=A,,B"], "tls_cipher_suites", ("A", "", "B")),
+        ([], "grpc_max_send_msg_bytes", 0),
         (["--grpc-max-recv-msg-size=2147483647"], "grpc_max_recv_msg_bytes", 2**31 - 1),
     ],
 )
@@ -94,46 +109,6 @@ def test_with_an_endpoints_file_the_pool_needs_no_name() -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (
-            ["--pool-name=p", "--config-file=f", "--config-text=t"],
-            'both the "configText" and "configFile" flags can not be set at the same time',
-        ),
-        (
-            ["--pool-name=p", "--model-server-metrics-scheme=ftp"],
-            'unexpected "ftp" value for "model-server-metrics-scheme" flag, '
-            "it can only be set to 'http' or 'https'",
-        ),
-        (["--pool-name=p", "--pool-group=example.com"], "unknown group: example.com"),
-        (
-            ["--pool-name=p", "--refresh-metrics-interval=0"],
-            'the "refresh-metrics-interval" flag must be longer than 0',
-        ),
-        (["--pool-name=p", "--drain-delay=-1s"], 'the "drain-delay" flag must not be negative'),
-        *(
-            (["--pool-name=p", f"--{name}={port}"], f'the "{name}" flag must be within 0..65535')
-            for name in (
-                "grpc-port",
-                "grpc-health-port",
-                "metrics-port",
-                "model-server-metrics-port",
-            )
-            for port in (-1, 65536)
-        ),
-        (
-            ["--pool-name=p", "--grpc-max-recv-msg-size=2Gi"],
-            'the "grpc-max-recv-msg-size" flag must be at most 2147483647 bytes',
-        ),
-    ],
-)
-def test_contradictions_are_refused_in_one_line(argv: list[str], message: str) -> None:
-    with pytest.raises(OptionsError) as caught:
-        read_options(argv, {})
-    assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
         (["--zap-encoder=xml"], 'for flag -zap-encoder: invalid encoder value "xml"'),
         (["--zap-log-level=0"], 'for flag -zap-log-level: invalid log level "0"'),
         (["--zap-time-encoding=x"], "for flag -zap-time-encoding: invalid time-encoding value"),
@@ -149,34 +124,34 @@ def test_bad_values_are_usage_errors(argv: list[str], message: str) -> None:
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (
-            ["--ha-enable-leader-election"],
-            [
-                "--ha-enable-leader-election has no effect yet: "
-                "leader election comes with Kubernetes discovery"
-            ],
-        ),
         (["--tracing=true"], ["--tracing has no effect yet: traces are not made"]),
         (["--tracing=false", "--metrics-endpoint-auth=false", "--enable-pprof=true"], []),
-        (
-            ["--metrics-endpoint-auth"],
-            [
-                "--metrics-endpoint-auth has no effect yet: "
-                "anybody who reaches the metrics port may read it"
-            ],
-        ),
         (
             ["--health-checking"],
             ["--health-checking has no effect: health is always served on the ext_proc port"],
         ),
         (
-            ["--pool-group", "inference.networking.x-k8s.io"],
+            ["--grpc-max-send-msg-size=4Mi"],
+            ["--grpc-max-send-msg-size has no effect: no answer is longer than 64 KiB"],
+        ),
+        (["--tls-min-version=VersionTLS13"], []),
+        (
+            ["--tls-min-version=VersionTLS13", "--transport=grpcio", "--tls-cipher-suites="],
             [
-                "--pool-group=inference.networking.x-k8s.io has no effect yet: "
-                "it comes with Kubernetes discovery"
+                "--tls-min-version has no effect with --transport=grpcio",
+                "--tls-cipher-suites has no effect with --transport=grpcio",
             ],
         ),
-        (["--pool-group", "inference.networking.k8s.io"], []),
+        (
+            [
+                "--ha-enable-leader-election",
+                "--metrics-endpoint-auth",
+                "--kubeconfig=k",
+                "--pool-group=inference.networking.x-k8s.io",
+                "--zap-stacktrace-level=error",
+            ],
+            [],
+        ),
         (
             ["--secure-serving", "false"],
             ["read '--secure-serving false' as '--secure-serving=false': write it that way"],
@@ -185,6 +160,15 @@ def test_bad_values_are_usage_errors(argv: list[str], message: str) -> None:
 )
 def test_what_changes_nothing_is_said_once(argv: list[str], expected: list[str]) -> None:
     assert notices(*argv) == expected
+
+
+def test_the_texts_are_what_the_command_line_says() -> None:
+    texts = options(
+        "--drain-timeout=1m", "--endpoint-target-ports=1", "--endpoint-target-ports=2"
+    ).texts
+    assert set(texts) == {flag.name for flag in FLAGS}
+    assert (texts["drain-timeout"], texts["endpoint-target-ports"]) == ("1m", "1,2")
+    assert (texts["drain-delay"], texts["health-checking"]) == ("5s", "false")
 
 
 def test_options_cannot_be_changed() -> None:

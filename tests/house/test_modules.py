@@ -16,7 +16,10 @@ TESTS = Path(__file__).parents[1]
 GENERATED = PACKAGE / "extproc" / "pb"
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if GENERATED not in path.parents]
 # Rooms whose tests mirror them file by file.
-MIRRORED = ("core", "plugins", "scheduling", "prefixcache", "datastore", "config", "flags", "http2")
+MIRRORED = (
+    *("core", "plugins", "scheduling", "prefixcache", "datastore", "config", "flags", "http2"),
+    "tls",
+)
 MAX_LINES = 400
 
 

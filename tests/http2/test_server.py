@@ -6,23 +6,20 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from epp.extproc.certificates import KeyPair, make_self_signed, server_context
 from epp.http2 import frames
 from epp.http2.limits import Limits
 from epp.http2.server import Server
 from epp.rpc import Call
+from epp.tls.certificates import KeyPair, make_self_signed
+from epp.tls.contexts import LiveContext, server_context
 from tests.http2.wire import PATH, Peer, Recorder, data, echo, eventually, finish, message
+from tests.tls.handshakes import client_context, local_pair
 
 HELLO = frames.PREFACE + frames.settings(()) + frames.frame(frames.SETTINGS, frames.ACK, 0)
 FAST = Limits(handshake_seconds=0.5, keepalive_seconds=0.5, keepalive_timeout_seconds=0.5)
@@ -52,7 +49,10 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    limits: Limits | None = None, *, pair: KeyPair | None = None
+    limits: Limits | None = None,
+    *,
+    pair: KeyPair | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Running]:
     handlers: list[Recorder] = []
 
@@ -64,7 +64,7 @@ async def running(
         {PATH: service},
         limits or Limits(),
         random=Random(1),
-        tls=server_context(pair) if pair else None,
+        tls=tls or (server_context(pair) if pair else None),
     )
     await server.start("127.0.0.1", 0)
     try:
@@ -91,39 +91,38 @@ async def test_grpcios_client_gets_its_messages_back(tls: bool) -> None:
         assert it.server.streams == 0
 
 
-def local_pair() -> KeyPair:
-    """A certificate that a client can verify: for localhost."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return KeyPair(chain=certificate.public_bytes(pem), key=private)
-
-
 async def test_a_tls_client_is_offered_http2() -> None:
-    pair = make_self_signed()
-    async with running(pair=pair) as it:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.set_alpn_protocols(["h2"])
-        _, writer = await asyncio.open_connection("127.0.0.1", it.server.port, ssl=context)
+    async with running(pair=make_self_signed()) as it:
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", it.server.port, ssl=client_context(protocols=["h2", "http/1.1"])
+        )
         assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
         writer.close()
+
+
+@pytest.mark.parametrize("protocols", [[], ["http/1.1"]])
+async def test_a_tls_client_that_does_not_ask_for_http2_is_refused(protocols: list[str]) -> None:
+    async with running(pair=make_self_signed()) as it:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", it.server.port, ssl=client_context(protocols=protocols)
+        )
+        assert b"no h2 by ALPN" in await reader.read()
+        writer.close()
+        await it.until(connections=0)
+        assert it.server.errors == {"INADEQUATE_SECURITY": 1}
+
+
+async def test_an_open_connection_outlives_its_certificate() -> None:
+    old = local_pair()
+    live = LiveContext(server_context(old))
+    async with running(pair=old, tls=live) as it, it.channel() as channel:
+        call = open_call(channel)
+        await call.write(b"one")
+        assert await call.read() == b"one"
+        live.current = server_context(make_self_signed())
+        await call.write(b"two")
+        assert await call.read() == b"two"
+        assert it.server.connections == 1
 
 
 async def test_a_clients_deadline_is_kept_by_the_server() -> None:

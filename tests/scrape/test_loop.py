@@ -98,8 +98,8 @@ class World:
             self.datastore, settings, self.clock, probe=self.probe, open_client=self._open
         )
 
-    def add(self, name: str, port: int = 8000) -> FakeClient:
-        self.datastore.put_endpoint(endpoint(name, port))
+    def add(self, name: str, port: int = 8000, metrics_port: int = 0) -> FakeClient:
+        self.datastore.put_endpoint(endpoint(name, port, metrics_port))
         return self.clients[-1]
 
     def metrics(self, name: str) -> EndpointMetrics:
@@ -119,9 +119,14 @@ class World:
         return client
 
 
-def endpoint(name: str, port: int = 8000) -> Endpoint:
+def endpoint(name: str, port: int = 8000, metrics_port: int = 0) -> Endpoint:
     return Endpoint(
-        id=f"default/{name}", name=name, namespace="default", address="10.0.0.1", port=port
+        id=f"default/{name}",
+        name=name,
+        namespace="default",
+        address="10.0.0.1",
+        port=port,
+        metrics_port=metrics_port,
     )
 
 
@@ -315,9 +320,9 @@ async def test_endpoints_known_before_the_start_are_scraped() -> None:
 
 @pytest.mark.looptime
 async def test_targets_are_made_from_the_settings() -> None:
-    settings = ScrapeSettings(port=9100, path="/m", timeout_seconds=2, max_page_bytes=3)
+    settings = ScrapeSettings(path="/m", timeout_seconds=2, max_page_bytes=3)
     async with running(settings) as world:
-        target = world.add("a", port=8000).target
+        target = world.add("a", port=8000, metrics_port=9100).target
         assert target == Target("10.0.0.1", 9100, "/m", None, 2, 3)
 
 

@@ -107,10 +107,33 @@ def test_errors_are_texts_and_only_unexpected_ones_have_a_trace() -> None:
         raise KeyError
     except KeyError as error:
         info = (type(error), error, error.__traceback__)
-    for line in (as_json(record(exc_info=info)), as_console(record(exc_info=info))):
+    failed = record(exc_info=info, levelno=logging.ERROR)
+    for line in (as_json(failed), as_console(failed)):
         assert "\n" not in line
         assert "KeyError" in line
         assert "stacktrace" in line
+
+
+@pytest.mark.parametrize(
+    ("threshold", "levels"),
+    [
+        ("info", {"info", "warn", "error", "fatal"}),
+        ("warn", {"warn", "error", "fatal"}),
+        ("error", {"error", "fatal"}),
+        ("panic", {"fatal"}),
+    ],
+)
+def test_a_stack_trace_is_shown_from_a_level_on(
+    stream: io.StringIO, threshold: str, levels: set[str]
+) -> None:
+    logs.setup(stream=stream, stacktrace_level=threshold)
+    logger = logging.getLogger("epp.test")
+    for number in (logs.level(2), logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
+        logger.log(number, "line", exc_info=ValueError("no"))
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["error"] for line in lines] == ["no"] * 5
+    assert {line["level"] for line in lines if "stacktrace" in line} == levels
+    assert all(list(line)[-1] == "stacktrace" for line in lines if "stacktrace" in line)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +192,6 @@ def test_the_short_way_writes_the_line_that_the_plain_one_writes(
         (2, "", {0, 1, 2}),
         (4, "", {0, 1, 2, 3, 4}),
         (0, "", {0}),
-        (-1, "", set()),
         (5, "error", set()),
         (5, "panic", set()),
         (0, "debug", {0, 1}),

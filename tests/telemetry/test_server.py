@@ -12,6 +12,8 @@ from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
 from epp.telemetry.profile import Profile, Profiler
 from epp.telemetry.server import MetricsServer
+from epp.tls.certificates import make_self_signed
+from epp.tls.contexts import METRICS, server_context
 from tests.telemetry.worlds import StillClock, decision
 
 
@@ -200,3 +202,21 @@ async def test_a_port_that_is_taken_is_an_error_at_start(base: str) -> None:
     with pytest.raises(OSError, match="address already in use"):
         await second.start()
     await second.stop()
+
+
+async def test_with_tls_the_page_is_https() -> None:
+    context = server_context(make_self_signed(), METRICS)
+    server = MetricsServer(
+        "127.0.0.1",
+        0,
+        MetricsProbe(Datastore()).registry,
+        DecisionLog(StillClock()),
+        tls=context,
+    )
+    await server.start()
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"https://127.0.0.1:{server.port}/metrics", ssl=False) as answer:
+            assert answer.status == 200
+        with pytest.raises(aiohttp.ClientError):
+            await session.get(f"http://127.0.0.1:{server.port}/metrics")
+    await server.stop()

@@ -13,6 +13,7 @@ from epp.core.jsontext import replace_member
 from epp.core.plugin import NoParams, Parser, Stability, plugin
 from epp.core.request import ChatMessage, ContentBlock, Headers, RequestBody
 
+NO_MODEL = "model not found in request body"
 INVALID_FORMAT = "invalid request format"
 NO_MESSAGES = (
     "invalid chat-completions request: inference gateway: BadRequest - "
@@ -64,7 +65,8 @@ _MESSAGES = msgspec.json.Decoder(list[_Message] | None)
 class OpenAIParser(Parser):
     """Reads what scheduling needs and nothing else.
 
-    A non-empty string ``prompt`` makes it completions, else ``messages`` make it chat.
+    A non-empty string ``prompt`` makes it completions, else ``messages`` make it chat. A body
+    without a model is left to the rewrite rules, one of which may name it.
 
     Differs: the body is read once and never written anew, so numbers, escapes and key order
     survive; bad UTF-8 and lone surrogates are replaced only in what the picker looks at. Bodies
@@ -108,7 +110,7 @@ def parse_any(body: bytes) -> RequestBody:
     """
     read = _decode(body)
     if not isinstance(read.model, str | None):
-        raise BadRequestError("model not found in request body")
+        raise BadRequestError(NO_MODEL)
     salt = read.cache_salt if read.cache_salt is not None else ""
     if not isinstance(salt, str):
         raise _unusable(INVALID_FORMAT, read.model)
@@ -175,6 +177,8 @@ def _content(content: str | list[_Block] | None) -> str | tuple[ContentBlock, ..
 
 
 def _unusable(reason: str, model: str | None) -> BadRequestError:
+    if model is None:
+        return BadRequestError(NO_MODEL)
     return BadRequestError(
         f"failed to extract request data: inference gateway: BadRequest - {reason}",
         model=model or "",

@@ -105,8 +105,8 @@ def test_a_body_is_read_for_what_scheduling_needs(body: bytes, expected: Request
         (b'{"model":"m","x":' * 100_000, UNREADABLE),
         (b"null", NO_MODEL),
         (b"{}", NO_MODEL),
-        (b'{"Model":"m","prompt":"p"}', NO_MODEL),
-        (b'{"model":null,"prompt":"p"}', NO_MODEL),
+        (b'{"messages":[]}', NO_MODEL),
+        (b'{"prompt":"p","cache_salt":7}', NO_MODEL),
         (b'{"model":7,"prompt":"p"}', NO_MODEL),
         (b'{"model":["m"],"prompt":"p"}', NO_MODEL),
         (b'{"model":"m"}', NO_MESSAGES),
@@ -124,6 +124,12 @@ def test_a_body_that_is_no_request_is_the_clients_fault(body: bytes, message: st
     with pytest.raises(BadRequestError) as raised:
         parse(body)
     assert raised.value.message == message
+
+
+@pytest.mark.parametrize("body", [b'{"prompt":"p"}', b'{"model":null,"prompt":"p"}'])
+def test_a_model_that_is_not_named_may_be_put_in(body: bytes) -> None:
+    assert parse(body) == RequestBody(None, prompt="p")
+    assert parse(OpenAIParser().rename_model(body, "t")) == RequestBody("t", prompt="p")
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,14 @@
-"""The certificate of the ext_proc port: from a folder, or made at start."""
+"""The certificate of a port: from a folder, or made at start."""
 
 from __future__ import annotations
 
-import os
-import ssl
-import sys
-import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -36,12 +32,9 @@ def read_key_pair(folder: Path) -> KeyPair:
     Raises:
         CertificateError: a file is missing, unreadable, no PEM, or the two do not match.
     """
-    chain_file, key_file = folder / "tls.crt", folder / "tls.key"
+    chain_file, key_file = key_pair_files(folder)
     chain, key = _read(chain_file), _read(key_file)
-    try:
-        certificates = x509.load_pem_x509_certificates(chain)
-    except ValueError:
-        raise CertificateError(f"{chain_file}: no PEM certificate") from None
+    certificates = _certificates(chain, chain_file)
     try:
         private = load_pem_private_key(key, password=None)
     except (ValueError, TypeError):
@@ -51,22 +44,47 @@ def read_key_pair(folder: Path) -> KeyPair:
     return KeyPair(chain=chain, key=key)
 
 
+def key_pair_files(folder: Path) -> tuple[Path, Path]:
+    """Where the chain and the key of a folder are."""
+    return folder / "tls.crt", folder / "tls.key"
+
+
+def read_authorities(path: Path) -> bytes:
+    """The certificates of a PEM file, of those who may sign others; DER, one after the other.
+
+    Raises:
+        CertificateError: the file is unreadable, or has no certificate.
+    """
+    return b"".join(
+        [c.public_bytes(serialization.Encoding.DER) for c in _certificates(_read(path), path)]
+    )
+
+
+def _certificates(pem: bytes, path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise CertificateError(f"{path}: no PEM certificate") from None
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise CertificateError(f"{path}: {error.strerror}") from None
+    except ValueError as error:  # a NUL byte, or characters that are none
+        raise CertificateError(f"{str(path)!r}: cannot be a path: {error}") from None
 
 
-def make_self_signed() -> KeyPair:
-    """A fresh certificate for one start.
+def make_self_signed(*, is_rsa: bool = False) -> KeyPair:
+    """A fresh certificate for one start; ``is_rsa`` for those whose cipher suites demand it.
 
     Differs: the Go picker makes an RSA key of 4096 bits, which can take seconds; this is an EC key
-    on P-256. Clients cannot verify either.
+    on P-256, or an RSA key of 2048 bits. Clients cannot verify any of them.
 
     Source: gateway-api-inference-extension 2aaf2a6, internal/tls/tls.go.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = rsa.generate_private_key(65537, 2048) if is_rsa else _make_ec_key()
     name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Inference Ext")])
     now = datetime.now(UTC)
     certificate = (
@@ -92,38 +110,8 @@ def make_self_signed() -> KeyPair:
     )
 
 
-def server_context(pair: KeyPair) -> ssl.SSLContext:
-    """TLS for a gRPC server: 1.2 or newer, HTTP/2 by ALPN.
-
-    Raises:
-        CertificateError: OpenSSL does not take the pair.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2"])
-    try:
-        _load(context, pair.key + b"\n" + pair.chain)
-    except ssl.SSLError as error:
-        raise CertificateError(f"the certificate cannot be used: {error.reason}") from None
-    except OSError as error:
-        raise CertificateError(f"the certificate cannot be loaded: {error.strerror}") from None
-    return context
-
-
-def _load(context: ssl.SSLContext, pem: bytes) -> None:
-    """The ssl module reads certificates only from files: one in memory, where there are such.
-
-    So no folder need be writable, and the key is on no disk.
-    """
-    if sys.platform == "linux":
-        with open(os.memfd_create("certificate"), "wb", buffering=0) as memory:
-            memory.write(pem)
-            context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}")
-    else:
-        with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-            file.write(pem)
-            file.flush()
-            context.load_cert_chain(file.name)
+def _make_ec_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 _KEY_USAGE = x509.KeyUsage(

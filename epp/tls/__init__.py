@@ -1,0 +1,1 @@
+"""Certificates and what TLS the ports speak."""
