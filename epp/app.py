@@ -102,7 +102,11 @@ class App:
         self._options = options
         self._clock = Clock()
         self._datastore = Datastore(self._clock)
-        self._metrics = MetricsProbe(self._datastore, build_ref=__version__)
+        self._metrics = MetricsProbe(
+            self._datastore,
+            commit=os.environ.get("EPP_COMMIT", "unknown"),
+            build_ref=os.environ.get("EPP_BUILD_REF", __version__),
+        )
         self._decisions = DecisionLog(self._clock)
         self._probe = Probes(self._metrics, self._decisions, RequestLog())
         self._random = Random()
