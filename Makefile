@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ENVOY := .envoy/bin/envoy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format h2spec interop fuzz bench bench-plots bench-check protos lock clean
+.PHONY: help demo test check format h2spec interop fuzz bench bench-plots bench-check envtest protos lock clean
 
 help:
 	@echo "make demo    real Envoy, the picker and three model servers on loopback (ONCE=1: exit by itself)"
@@ -17,6 +17,7 @@ help:
 	@echo "             COMPARE='COMMAND': beside another picker; see benchmarks/README.md)"
 	@echo "make bench-plots  its curves, as PNG files in build/plots (QUICK=1, COMPARE=... as well)"
 	@echo "make bench-check  has a piece of the picker's work become dearer? ten seconds"
+	@echo "make envtest  a real API server for the tests that want one (needs go; some minutes, once)"
 	@echo "make protos  compile protos/ into epp/extproc/pb/"
 	@echo "make lock    lock requirements/*.txt anew (needs uv)"
 
@@ -94,12 +95,16 @@ bench-plots: $(VENV)/.bench .envoy/.stamp
 bench-check: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.check
 
+envtest:
+	@tests/envtest/build
+
 protos: $(VENV)/.stamp
 	$(BIN)/python protos/compile.py ext_proc.proto epp/extproc/pb
 	$(BIN)/python protos/compile.py interop.proto lab/pb
 
 lock:
 	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements/run.txt
+	uv pip compile -q --group build --universal --python-version 3.11 --generate-hashes --no-header -o requirements/build.txt
 	uv pip compile -q pyproject.toml --group demo --universal --python-version 3.11 --generate-hashes --no-header -o requirements/demo.txt
 	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements/dev.txt
 	uv pip compile -q pyproject.toml --group bench --universal --python-version 3.11 --generate-hashes --no-header -o requirements/bench.txt

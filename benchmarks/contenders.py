@@ -34,7 +34,7 @@ PLACEHOLDERS = {
 }
 """What a command line may have in braces."""
 
-CONFIG_FILE = ROOT / "config" / "default-plugins.yaml"
+CONFIG_FILE = ROOT / "config" / "picker" / "default-plugins.yaml"
 
 _OURS = (
     "{python} -m epp --grpc-port={grpc_port} --grpc-health-port={health_port} --v={verbosity} "

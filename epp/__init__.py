@@ -4,8 +4,8 @@ import os
 
 __version__ = "0.1.0"
 
-COMMIT_SHA = os.environ.get("COMMIT_SHA") or "unknown"
+COMMIT_SHA = os.environ.get("EPP_COMMIT") or "unknown"
 """What an image was built from; its build sets the variable."""
 
-BUILD_REF = os.environ.get("BUILD_REF") or __version__
+BUILD_REF = os.environ.get("EPP_BUILD_REF") or __version__
 """The branch or tag of an image, else the version."""

@@ -24,6 +24,7 @@ FAIL_OPEN_HOST = "failopen.test"
 Bootstrap = dict[str, Any]
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_ASSIGNMENT = "envoy.config.endpoint.v3.ClusterLoadAssignment"
 _EXT_PROC = "envoy.filters.http.ext_proc"
 
 
@@ -39,11 +40,18 @@ class BodyMode(enum.StrEnum):
 class Envoy:
     """A running Envoy."""
 
-    def __init__(self, process: Process, *, port: int, admin_port: int, config: Path) -> None:
+    def __init__(
+        self, process: Process, *, port: int, admin_port: int, config: Path, pickers: Path
+    ) -> None:
         self.process = process
         self.port = port
         self.admin_port = admin_port
         self.config = config
+        self._pickers = pickers
+
+    def set_pickers(self, ports: Sequence[int]) -> None:
+        """Change the pickers to these, as a gateway does that follows a Service's endpoints."""
+        _write_pickers(self._pickers, ports)
 
     @property
     def url(self) -> str:
@@ -64,7 +72,7 @@ class Envoy:
 def run_envoy(
     directory: Path,
     *,
-    picker_port: int,
+    picker_port: int | Sequence[int],
     endpoints: Sequence[LabEndpoint],
     picker_tls: bool = True,
     upstream_http2: bool = False,
@@ -85,10 +93,12 @@ def run_envoy(
     port = port or free
     config = directory / f"envoy-{port}.json"
     config.parent.mkdir(parents=True, exist_ok=True)
+    pickers = directory / f"pickers-{port}.json"
+    _write_pickers(pickers, [picker_port] if isinstance(picker_port, int) else picker_port)
     bootstrap = render_bootstrap(
         port=port,
         admin_port=admin_port,
-        picker_port=picker_port,
+        pickers=pickers,
         endpoints=endpoints,
         picker_tls=picker_tls,
         upstream_http2=upstream_http2,
@@ -105,7 +115,7 @@ def run_envoy(
         log=directory / f"envoy-{port}.log",
         ready=lambda: http.answers(admin_port, "/ready"),
     ) as process:
-        yield Envoy(process, port=port, admin_port=admin_port, config=config)
+        yield Envoy(process, port=port, admin_port=admin_port, config=config, pickers=pickers)
 
 
 def envoy_binary() -> Path:
@@ -124,13 +134,13 @@ def render_bootstrap(
     *,
     port: int,
     admin_port: int,
-    picker_port: int,
+    pickers: Path,
     endpoints: Sequence[LabEndpoint],
     picker_tls: bool = True,
     upstream_http2: bool = False,
     body_mode: BodyMode = BodyMode.FULL_DUPLEX_STREAMED,
 ) -> Bootstrap:
-    """The template with these addresses and options in it."""
+    """The template with these addresses and options in it; ``pickers`` lists the pickers' ports."""
     bootstrap: Bootstrap = yaml.safe_load(TEMPLATE.read_text())
     bootstrap["admin"]["address"] = _address("127.0.0.1", admin_port)
     [listener] = bootstrap["static_resources"]["listeners"]
@@ -140,7 +150,12 @@ def render_bootstrap(
     clusters = {cluster["name"]: cluster for cluster in bootstrap["static_resources"]["clusters"]}
     pool, picker = clusters["pool"], clusters["epp"]
     _set_hosts(pool, [(endpoint.address, endpoint.port) for endpoint in endpoints])
-    _set_hosts(picker, [("127.0.0.1", picker_port)])
+    picker.pop("load_assignment")
+    picker["type"] = "EDS"
+    picker["eds_cluster_config"] = {
+        "service_name": "epp",
+        "eds_config": {"resource_api_version": "V3", "path_config_source": {"path": str(pickers)}},
+    }
     if not picker_tls:
         del picker["transport_socket"]
     if upstream_http2:
@@ -162,6 +177,18 @@ def _set_body_mode(listener: Bootstrap, mode: BodyMode) -> None:
                 # Gateways ask for trailers only where the duplex mode demands it.
                 changed |= {"request_trailer_mode": "SKIP", "response_trailer_mode": "SKIP"}
             overrides["processing_mode"] = changed
+
+
+def _write_pickers(path: Path, ports: Sequence[int]) -> None:
+    """Envoy follows the file, which has to be put in place at once."""
+    assignment: Bootstrap = {"cluster_name": "epp", "endpoints": [{}]}
+    assignment["endpoints"][0]["lb_endpoints"] = [
+        {"endpoint": {"address": _address("127.0.0.1", port)}} for port in ports
+    ]
+    resource = {"@type": f"type.googleapis.com/{_ASSIGNMENT}", **assignment}
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps({"resources": [resource]}))
+    fresh.replace(path)
 
 
 def _set_hosts(cluster: Bootstrap, hosts: Sequence[tuple[str, int]]) -> None:

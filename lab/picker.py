@@ -1,4 +1,4 @@
-"""The picker as a process: ``python -m epp`` with an endpoints file."""
+"""The picker as a process: ``python -m epp`` with an endpoints file, or in a cluster."""
 
 from __future__ import annotations
 
@@ -15,13 +15,10 @@ import msgspec
 from lab import http
 from lab.endpoints import LabEndpoint, write_endpoints
 from lab.ports import free_ports
-from lab.process import Process, running
+from lab.process import Process
 
-# A HealthCheckResponse with status 1. The requests: for the server as a whole an empty message, for
-# a service its name as field 1; some pickers answer only to one of them.
+# A HealthCheckResponse with status 1.
 _SERVING = b"\x08\x01"
-_NAME = b"inference-extension"
-_REQUESTS = (b"", b"\x0a" + bytes([len(_NAME)]) + _NAME)
 
 
 class PickerPorts(msgspec.Struct, frozen=True):
@@ -89,36 +86,49 @@ def run_picker(
     ports = ports or PickerPorts.free()
     endpoints_file = directory / f"endpoints-{ports.grpc}.yaml"
     write_endpoints(endpoints_file, endpoints)
-    command: list[str | Path] = [sys.executable, "-m", "epp"]
-    command += ["--grpc-port", str(ports.grpc), "--grpc-health-port", str(ports.health)]
-    command += ["--metrics-port", str(ports.metrics), "--endpoints-file", endpoints_file]
+    arguments = ["--endpoints-file", str(endpoints_file)]
     if config is not None:
         config_file = directory / f"config-{ports.grpc}.yaml"
         config_file.write_text(config)
-        command += ["--config-file", config_file]
-    command += ["--v", str(verbosity), "--drain-delay", "0s", *flags]
-    with running(
-        "picker",
-        command,
-        log=directory / f"picker-{ports.grpc}.log",
-        ready=lambda: is_serving(ports.health),
-        environment=environment,
-    ) as process:
+        arguments += ["--config-file", str(config_file)]
+    arguments += ["--v", str(verbosity), "--drain-delay", "0s", *flags]
+    with start_picker(directory, arguments, ports=ports, environment=environment) as process:
+        process.wait_ready(lambda: is_serving(ports.health))
         yield Picker(process, ports, endpoints_file)
+
+
+def start_picker(
+    directory: Path,
+    arguments: Sequence[str],
+    *,
+    ports: PickerPorts,
+    environment: Mapping[str, str] | None = None,
+) -> Process:
+    """Start the picker with these arguments on these ports; it is not ready yet."""
+    command: list[str | Path] = [sys.executable, "-m", "epp", *arguments]
+    command += ["--grpc-port", str(ports.grpc), "--grpc-health-port", str(ports.health)]
+    command += ["--metrics-port", str(ports.metrics)]
+    log = directory / f"picker-{ports.grpc}.log"
+    return Process("picker", command, log=log, environment=environment)
 
 
 def is_serving(health_port: int) -> bool:
     """Ask the plaintext gRPC health service; no answer is a no.
 
     Asked for are the server as a whole and the service ``inference-extension``: one of them must
-    serve.
+    serve, for some pickers answer only to one of them.
     """
-    with grpc.insecure_channel(f"127.0.0.1:{health_port}") as channel:
+    return check_health(health_port, "") or check_health(health_port, "inference-extension")
+
+
+def check_health(port: int, service: str) -> bool:
+    """Whether a plaintext gRPC health service says that this one serves, as a kubelet asks it."""
+    name = service.encode()
+    request = b"\x0a" + bytes([len(name)]) + name if name else b""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
             "/grpc.health.v1.Health/Check"
         )
-        for request in _REQUESTS:
-            with contextlib.suppress(grpc.RpcError):
-                if check(request, timeout=1.0) == _SERVING:
-                    return True
+        with contextlib.suppress(grpc.RpcError):
+            return check(request, timeout=1.0) == _SERVING
     return False

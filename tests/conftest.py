@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import epp.plugins
+from tests.skips import skip_line
 
 # How long an example takes says something about the machine, not about the code.
 # In CI the examples are always the same ones; people try new ones every time.
@@ -33,3 +34,13 @@ def default_loop() -> Iterator[None]:
 def plugin_catalogue() -> None:
     """Every plugin type is in the catalogue, as in a running picker."""
     epp.plugins.load()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Nothing that is skipped goes unseen: this is said after everything else."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    # A skip's text is its place and "Skipped: " with the reason.
+    line = skip_line(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
+    if line:
+        reporter.write_line(line)

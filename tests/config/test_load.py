@@ -128,7 +128,7 @@ def test_the_default_is_the_one_of_the_chart() -> None:
 
 
 def test_the_default_is_also_a_file_to_start_from() -> None:
-    file = (ROOT / "config" / "default-plugins.yaml").read_text()
+    file = (ROOT / "config" / "picker" / "default-plugins.yaml").read_text()
     assert read_document(file, "f").value == read_document(DEFAULT_CONFIG, "d").value
 
 

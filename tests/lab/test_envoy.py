@@ -27,7 +27,7 @@ def render(**options: Any) -> Bootstrap:
     settings: dict[str, Any] = {
         "port": 11,
         "admin_port": 12,
-        "picker_port": 13,
+        "pickers": Path(__file__),
         "endpoints": [LabEndpoint("a", "127.0.0.2", 8001), LabEndpoint("b", "127.0.0.3", 8002)],
     }
     return render_bootstrap(**{**settings, **options})
@@ -52,10 +52,14 @@ def test_every_address_of_the_template_is_replaced() -> None:
     assert sorted(sockets(render())) == [
         ("127.0.0.1", 11),
         ("127.0.0.1", 12),
-        ("127.0.0.1", 13),
         ("127.0.0.2", 8001),
         ("127.0.0.3", 8002),
     ]
+
+
+def test_the_pickers_are_those_of_a_file() -> None:
+    eds = clusters(render())["epp"]["eds_cluster_config"]["eds_config"]
+    assert eds["path_config_source"]["path"] == __file__
 
 
 def test_tls_towards_the_picker_is_an_option() -> None:
