@@ -142,6 +142,7 @@ def render_bootstrap(
 ) -> Bootstrap:
     """The template with these addresses and options in it; ``pickers`` lists the pickers' ports."""
     bootstrap: Bootstrap = yaml.safe_load(TEMPLATE.read_text())
+    bootstrap["node"] = {"id": "lab", "cluster": "lab"}  # without it no file is followed
     bootstrap["admin"]["address"] = _address("127.0.0.1", admin_port)
     [listener] = bootstrap["static_resources"]["listeners"]
     listener["address"] = _address("127.0.0.1", port)
