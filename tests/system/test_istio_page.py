@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from lab.apiserver import Cluster
 from lab.endpoints import LabEndpoint
@@ -106,3 +108,54 @@ async def test_the_page_works_from_apply_to_clean_up(
     log = picker.process.log.read_text()
     assert "Traceback" not in log
     assert "InferencePool not found. Clearing the datastore" in log
+
+
+async def test_a_rolling_restart_fails_no_request(
+    cluster: Cluster, kubelet: Kubelet, tmp_path: Path
+) -> None:
+    """Two pickers are replaced one by one while requests go on; the proxy learns of it late."""
+    deployment = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{PICKER}"
+    cluster.patch(deployment, {"spec": {"replicas": 2}})
+    servers, old = kubelet.deploy(SERVERS), list(kubelet.deploy(PICKER))
+    for pod in [*servers, *old]:
+        await asyncio.to_thread(kubelet.wait_ready, pod)
+    async with gateway(tmp_path, servers, old) as (envoy, client):
+        async with asyncio.TaskGroup() as tasks:
+            is_over = asyncio.Event()
+            clients = [tasks.create_task(keep_asking(client, is_over)) for _ in range(8)]
+            await asyncio.to_thread(roll, kubelet, envoy)
+            is_over.set()
+        statuses = Counter[int]()
+        for asking in clients:
+            statuses += asking.result()
+    assert statuses.keys() == {200}
+    assert statuses[200] > 100
+
+
+async def keep_asking(client: ClientSession, is_over: asyncio.Event) -> Counter[int]:
+    """One request after the other; the statuses of the answers, 0 where there was none."""
+    statuses = Counter[int]()
+    while not is_over.is_set():
+        try:
+            async with client.post("/v1/completions", data=BODY, headers=CURL) as response:
+                await response.read()
+                statuses[response.status] += 1
+        except ClientError:
+            statuses[0] += 1
+        await asyncio.sleep(0.02)
+    return statuses
+
+
+def roll(kubelet: Kubelet, envoy: Envoy) -> None:
+    """What the Deployment's controller, the endpoints' one and the gateway do, one by one."""
+    for pod in list(kubelet.pods(PICKER)):
+        kubelet.wait_ready(kubelet.start(PICKER))
+        envoy.set_pickers(grpc_ports(kubelet))
+        kubelet.terminate(PICKER, pod)
+        time.sleep(1)  # the news of the pod's end travels
+        envoy.set_pickers(grpc_ports(kubelet))
+        assert kubelet.finish(pod) == 0
+
+
+def grpc_ports(kubelet: Kubelet) -> list[int]:
+    return [pod.ports.grpc for pod in kubelet.pods(PICKER) if pod.ports]
