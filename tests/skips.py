@@ -11,6 +11,9 @@ def skip_line(reasons: Iterable[str]) -> str:
     counts = Counter(reasons)
     if not counts:
         return ""
-    told = "; ".join(f"{count} because {reason}" for reason, count in counts.most_common())
     total = sum(counts.values())
-    return f"{total} {'test was' if total == 1 else 'tests were'} skipped: {told}"
+    start = "1 test was skipped" if total == 1 else f"{total} tests were skipped"
+    if len(counts) == 1:
+        return f"{start} because {next(iter(counts))}"
+    told = "; ".join(f"{count} because {reason}" for reason, count in counts.most_common())
+    return f"{start}: {told}"
