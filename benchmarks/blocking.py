@@ -30,7 +30,6 @@ from epp.datastore.store import Datastore, Pool
 from epp.director import Director
 from epp.discovery.file import follow, read_endpoints
 from epp.exchange import Exchange
-from epp.extproc.certificates import make_self_signed
 from epp.extproc.stepping import start
 from epp.plugins.parsers.openai import OpenAIParser
 from epp.saturation import SaturationDetector
@@ -38,6 +37,7 @@ from epp.telemetry import exposition
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
 from epp.telemetry.tee import Probes
+from epp.tls.certificates import make_self_signed
 
 ENDPOINTS = 1000
 MODELS = 1000

@@ -15,7 +15,6 @@ from typing import TypeAlias
 import msgspec
 import pytest
 
-from epp.extproc.certificates import make_self_signed
 from epp.scrape.client import MAX_READ_BYTES, MAX_READS, MetricsClient, Target
 from epp.scrape.response import (
     ScrapeConnectionError,
@@ -23,6 +22,7 @@ from epp.scrape.response import (
     ScrapeResponseError,
     ScrapeTimeoutError,
 )
+from epp.tls.certificates import make_self_signed
 
 Handler: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
