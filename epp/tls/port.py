@@ -42,7 +42,7 @@ class PortTls:
         self.context = LiveContext(context)
 
     async def follow(self, *, poll_seconds: float = POLL_SECONDS) -> None:
-        """Use what the files say after every change, until cancelled; nothing where there are no files.
+        """Use what the files say after every change, until cancelled; not without files.
 
         Files that are broken, gone, or do not belong together change nothing, and are an error line
         once for each content. Connections that are open keep what they have.
