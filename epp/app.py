@@ -126,6 +126,7 @@ class App:
             probe=self._probe,
             random=self._random,
             honour_subset=not options.disable_endpoint_subset_filter,
+            emit_scores=options.emit_endpoint_scores,
         )
         self._scraper = Scraper(
             self._datastore, scrape_settings(options), self._clock, probe=self._probe

@@ -59,6 +59,7 @@ class Director:
         probe: Probe,
         random: Random,
         honour_subset: bool = True,
+        emit_scores: bool = False,
     ) -> None:
         self._parser = parser
         self._scheduler = scheduler
@@ -71,6 +72,7 @@ class Director:
         self._probe = probe
         self._random = random
         self._honour_subset = honour_subset
+        self._emit_scores = emit_scores
 
     async def decide(self, exchange: Exchange, incoming: IncomingRequest) -> Decision:
         """Where the request goes; waits only where admission has to wait.
@@ -157,6 +159,7 @@ class Director:
             destination=destination,
             set_headers=tuple(set_headers),
             body=body,
+            scores=_scores(result) if self._emit_scores else (),
         )
         self._probe.decided(decision)
         return decision
@@ -186,6 +189,14 @@ class Director:
 
 def _request_id(headers: Headers) -> str:
     return header_text(headers, REQUEST_ID_HEADER) or str(uuid.uuid4())
+
+
+def _scores(result: SchedulingResult) -> tuple[tuple[str, float], ...]:
+    """What the primary profile's scorers gave to whom, weighted; empty where there were none."""
+    run = result.profiles[result.primary]
+    if run is None or not run.scorers:
+        return ()
+    return tuple(zip([e.destination for e in run.scored], run.totals, strict=True))
 
 
 def _first(headers: Headers, names: Sequence[str]) -> str:

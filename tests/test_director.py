@@ -139,6 +139,7 @@ class World:
         *members: Endpoint,
         limit: int = 1,
         honour_subset: bool = True,
+        emit_scores: bool = False,
         priorities: dict[str, int] | None = None,
         saturation: SaturationDetector | None = None,
     ) -> None:
@@ -166,6 +167,7 @@ class World:
             probe=self.probe,
             random=make_handle().random,
             honour_subset=honour_subset,
+            emit_scores=emit_scores,
         )
 
     def decide(
@@ -469,3 +471,10 @@ def test_a_request_without_a_body_goes_to_any_endpoint_unscored() -> None:
     assert (first.body, first.request.body, first.request.incoming_model) == (None, None, "")
     assert first.set_headers == (("x-gateway-destination-endpoint", first.destination.encode()),)
     assert first.destination == first.result.picked[0].destination
+
+
+def test_scores_are_told_to_the_proxy_only_if_asked_for_and_only_if_there_are_any() -> None:
+    assert World(A, B).decide().scores == ()
+    world = World(A, B, emit_scores=True)
+    assert world.decide().scores == ((A.destination, 1.0), (B.destination, 1.0))
+    assert world.decide(None).scores == ()

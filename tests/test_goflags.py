@@ -25,6 +25,7 @@ FLAGS = (
     Flag("d", Kind.DURATION, "50ms", "How long."),
     Flag("size", Kind.QUANTITY, "64Mi", "How big."),
     Flag("names", Kind.STRINGS, "", "Which ones."),
+    Flag("ports", Kind.INTS, "", "Which ports."),
     Flag("encoder", Kind.STRING, "", "Form.", one_of("json", error='invalid encoder "{value}"')),
 )
 
@@ -60,6 +61,8 @@ FLAGS = (
         (["-d", "1m30s"], "d", 90.0),
         (["--size", "10MiB"], "size", 10 * 2**20),
         (["--names", "a,b", "--names=c"], "names", ("a", "b", "c")),
+        (["--ports", "1,0x2", "--ports=1"], "ports", (1, 2, 1)),
+        (["--ports="], "ports", ()),
         (["--encoder", "JSON"], "encoder", "JSON"),
         (["--", "-v", "4"], "v", 2),
     ],
@@ -116,6 +119,20 @@ def test_flags_that_were_given_are_told_apart_from_defaults() -> None:
     parsed = parse(FLAGS, ["-v", "2", "--secure"])
     assert parsed.given == {"v", "secure"}
     assert parsed.warnings == ()
+
+
+def test_the_texts_are_what_stands_on_the_command_line() -> None:
+    argv = ["-v0x3", "--secure", "false", "--names=a", "--names=b,c", "--pool-name", "--v"]
+    assert parse(FLAGS, argv).texts == {
+        "v": "0x3",
+        "pool-name": "--v",
+        "secure": "false",
+        "d": "50ms",
+        "size": "64Mi",
+        "names": "a,b,c",
+        "ports": "",
+        "encoder": "",
+    }
 
 
 @pytest.mark.parametrize(

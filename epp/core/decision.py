@@ -60,7 +60,7 @@ class Decision(msgspec.Struct, frozen=True, eq=False):
 
     ``destination`` is ``ip:port``, several joined by commas. ``set_headers`` holds only what
     changes. ``body`` is what goes on: the client's bytes unless the model name changed; None
-    without a body.
+    without a body. ``scores`` is what the proxy is told of them, by destination.
     """
 
     request: InferenceRequest
@@ -68,3 +68,4 @@ class Decision(msgspec.Struct, frozen=True, eq=False):
     destination: str
     set_headers: tuple[tuple[str, bytes], ...]
     body: bytes | None
+    scores: tuple[tuple[str, float], ...] = ()

@@ -42,11 +42,13 @@ class PortTls:
         self.context = LiveContext(context)
 
     async def follow(self, *, poll_seconds: float = POLL_SECONDS) -> None:
-        """Use what the files say after every change, until cancelled.
+        """Use what the files say after every change, until cancelled; not without files.
 
         Files that are broken, gone, or do not belong together change nothing, and are an error line
         once for each content. Connections that are open keep what they have.
         """
+        if not self._files:
+            return
         reported: tuple[str, list[bytes]] | None = None
         async for _ in changes(
             self._files, since=self._since, settle=True, poll_seconds=poll_seconds
@@ -75,7 +77,7 @@ class PortTls:
 
 
 def _log(level: int, msg: str, **fields: str) -> None:
-    logger.log(level, msg, extra={"fields": fields})
+    logger.log(level, msg, extra={"fields": fields}, stacklevel=2)
 
 
 def _content(path: Path) -> bytes:

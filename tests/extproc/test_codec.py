@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -232,6 +233,19 @@ def decision() -> Decision:
     endpoint = make_endpoint("a")
     result = SchedulingResult("p", {"p": make_run(endpoint, picked=[endpoint])})
     return Decision(make_request(), result, "10.0.0.1:8000", (("a", b"1"),), b"")
+
+
+def test_scores_are_metadata_beside_the_destination() -> None:
+    plain = decision()
+    for scores in ((("10.0.0.1:8000", 2.5), ("[fd00::1]:8000", 0.0)), (("10.0.0.1:8000", 1.0),)):
+        answer = RoutedHeaders(msgspec.structs.replace(plain, scores=scores))
+        message = pb.ProcessingResponse.FromString(codec.encode(answer))
+        lb = message.dynamic_metadata.fields["envoy.lb"].struct_value
+        told = lb.fields["x-gateway-destination-endpoint-scores"].struct_value.fields
+        assert {key: value.number_value for key, value in told.items()} == dict(scores)
+        del lb.fields["x-gateway-destination-endpoint-scores"]
+        without = pb.ProcessingResponse.FromString(codec.encode(RoutedHeaders(plain)))
+        assert message == without
 
 
 def test_answers_become_messages() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -27,6 +29,17 @@ class Gateway(msgspec.Struct, frozen=True):
         lines = self.picker.metrics().splitlines()
         gauge = "inference_objective_running_requests{"
         return sum(float(line.split()[-1]) for line in lines if line.startswith(gauge))
+
+
+def run_to_its_end(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The picker with these arguments, which do not let it live."""
+    return subprocess.run(
+        [sys.executable, "-m", "epp", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
 
 
 @pytest.fixture(params=["http2", "grpcio"])

@@ -5,34 +5,25 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from aiohttp import ClientError, ClientSession
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from epp.extproc.pb import ext_proc_pb2 as pb
 from epp.extproc.servicer import SERVICE
+from epp.tls.certificates import make_self_signed
 from lab import http
 from lab.picker import PickerPorts, run_picker
-from tests.system.conftest import Gateway
+from tests.system.conftest import Gateway, run_to_its_end
 from tests.system.upstreams import EVENT
+from tests.tls.handshakes import Authority, client_context, write_pair
 
 pytestmark = pytest.mark.system
-
-
-def run_to_its_end(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "epp", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
 
 
 ENDPOINTS = 'endpoints:\n- {name: a, address: 127.0.0.1, port: "8001"}\n'
@@ -48,6 +39,16 @@ ENDPOINTS = 'endpoints:\n- {name: a, address: 127.0.0.1, port: "8001"}\n'
         (["--endpoints-file", "missing.yaml"], 1, ["missing.yaml"]),
         (["--endpoints-file", "bad.yaml"], 1, ["bad.yaml:2", "endpoints[0].port"]),
         (["--endpoints-file", "good.yaml", "--cert-path", "nowhere"], 1, ["nowhere/tls.crt"]),
+        (
+            ["--endpoints-file", "good.yaml", "--metrics-cert-dir", "nowhere"],
+            1,
+            ["nowhere/tls.crt"],
+        ),
+        (
+            ["--endpoints-file", "good.yaml", "--tls-cipher-suites=TLS_ECDHE_RSA_WITH_RC4_128_SHA"],
+            1,
+            ["OpenSSL has none of the cipher suites ECDHE-RSA-RC4-SHA"],
+        ),
         (["--endpoints-file", "good.yaml", "--config-file", "no.yaml"], 1, ["'no.yaml'"]),
         (
             ["--endpoints-file", "good.yaml", "--config-text", "plugins:\n- type: nope"],
@@ -161,6 +162,24 @@ def test_a_cpu_profile_is_taken_on_a_signal_and_does_not_hold_the_process_up(
 def test_without_pprof_there_is_no_profile(tmp_path: Path) -> None:
     with run_picker(tmp_path, [], flags=["--enable-pprof=false"]) as picker:
         assert http.get(picker.ports.metrics, "/debug/profile?seconds=1")[0] == 404
+
+
+async def test_the_metrics_port_is_https_for_clients_with_a_certificate(tmp_path: Path) -> None:
+    authority = Authority()
+    write_pair(tmp_path, make_self_signed())
+    (tmp_path / "ca.crt").write_bytes(authority.certificate)
+    flags = [
+        *("--metrics-endpoint-auth=false", f"--metrics-cert-dir={tmp_path}"),
+        f"--metrics-client-ca-file={tmp_path / 'ca.crt'}",
+    ]
+    known = client_context(pair=authority.client())
+    with run_picker(tmp_path, [], flags=flags) as picker:
+        page = f"https://127.0.0.1:{picker.ports.metrics}/metrics"
+        async with ClientSession() as client:
+            async with client.get(page, ssl=known) as answer:
+                assert "inference_pool_ready_pods" in await answer.text()
+            with pytest.raises(ClientError):
+                await client.get(page, ssl=client_context())
 
 
 async def test_a_stream_that_does_not_end_is_ended_by_the_drain_timeout(
