@@ -6,11 +6,9 @@ A request is counted once, in the record of its model, target, fairness id and p
 families are these records; an older family, which knows only the models, is made when the page is:
 its series are sums of the records of a pair of models.
 
-Differs: after 1,000 pairs of models the names of further ones are ``other``, unless they are
-pinned, and after 1,000 combinations of a pair, a fairness id and a priority so is the fairness id;
-upstream counts names and ids apart. The older families are fed like the newer ones, by answers that
-are streamed or no JSON too, with their real size; upstream observes 0 for the former and nothing
-for the latter, and measures its own spelling of a request, not the client's.
+Differs: the older families are fed like the newer ones, by answers that are streamed or no JSON
+too, with their real size; upstream observes 0 for the former and nothing for the latter, and
+measures its own spelling of a request, not the client's.
 
 Source: gateway-api-inference-extension 2aaf2a6 and llm-d-router v0.10, pkg/epp/metrics.
 """
@@ -26,100 +24,18 @@ from typing import NamedTuple, TypeAlias
 from prometheus_client import CollectorRegistry
 
 from epp.core.probe import Probe, Timer
-from epp.core.request import DEFAULT_FAIRNESS_ID, RequestKey, Usage
+from epp.core.request import RequestKey, Usage
 from epp.telemetry import buckets
 from epp.telemetry.exposition import spell_labels
 from epp.telemetry.histogram import Histograms, HistogramSeries, add_up
-from epp.telemetry.labels import OTHER, Limit, label_text
 from epp.telemetry.numbers import Numbers
+from epp.telemetry.records import Record, Records
 
 # What the newer families call an error differently.
 _NEW_CODES = {"InferencePoolResourceExhausted": "ResourceExhausted"}
 
 
-class Record:
-    """What is known of the requests of one key; ``labels`` are its own, as on the page."""
-
-    __slots__ = (
-        "cached_tokens",
-        "chunk_gaps",
-        "errors",
-        "first_byte_seconds",
-        "input_tokens",
-        "key",
-        "labels",
-        "normalized_plain",
-        "normalized_streamed",
-        "output_tokens",
-        "request_bytes",
-        "requests",
-        "response_bytes",
-        "running",
-        "seconds",
-        "token_seconds",
-        "without_cached",
-    )
-
-    def __init__(self, key: RequestKey) -> None:
-        self.key = key
-        self.labels = _spell(key)
-        self.requests = 0
-        self.running = 0
-        self.errors: dict[str, int] = {}
-        self.request_bytes = HistogramSeries(buckets.REQUEST_SIZE)
-        self.response_bytes = HistogramSeries(buckets.RESPONSE_SIZE)
-        self.seconds = HistogramSeries(buckets.LATENCY)
-        # of answers that are no stream, and of streams
-        self.first_byte_seconds = tuple(HistogramSeries(buckets.FIRST_TOKEN) for _ in range(2))
-        self.chunk_gaps = HistogramSeries(buckets.CHUNK_GAP)
-        self.token_seconds = HistogramSeries(buckets.TIME_PER_TOKEN)
-        self.normalized_streamed = HistogramSeries(buckets.NORMALIZED_TIME_PER_TOKEN)
-        self.normalized_plain = HistogramSeries(buckets.NORMALIZED_TIME_PER_TOKEN)
-        self.input_tokens = HistogramSeries(buckets.INPUT_TOKENS)
-        self.output_tokens = HistogramSeries(buckets.OUTPUT_TOKENS)
-        self.cached_tokens = HistogramSeries(buckets.INPUT_TOKENS)
-        self.without_cached = 0
-
-
 _Part: TypeAlias = Callable[[Record], HistogramSeries]
-
-
-class Records(dict[RequestKey, Record]):
-    """The records by the key that is in their labels; a look-up finds the one for any key.
-
-    ``by_models`` are the same ones, by the spelled labels of their pair of models.
-    """
-
-    def __init__(self, pinned: Collection[str]) -> None:
-        super().__init__()
-        self.by_models: dict[str, list[Record]] = {}
-        self._pinned = pinned
-        self._pairs = Limit()
-        self._flows = Limit()
-
-    def __missing__(self, key: RequestKey) -> Record:
-        label = self._label(key)
-        record = self.get(label)
-        if record is None:
-            record = self[label] = Record(label)
-            labels = spell_labels({"model_name": label.model, "target_model_name": label.target})
-            self.by_models.setdefault(labels, []).append(record)
-        return record
-
-    def _label(self, key: RequestKey) -> RequestKey:
-        """The key under which a request is counted; the same one every time."""
-        pair = label_text(key.model), label_text(key.target)
-        is_pinned = [name in self._pinned for name in pair]
-        if not all(is_pinned) and not self._pairs.admits(pair):
-            model, target = (
-                name if pinned else OTHER for name, pinned in zip(pair, is_pinned, strict=True)
-            )
-        else:
-            model, target = pair
-        label = RequestKey(model, target, label_text(key.fairness_id), key.priority)
-        if label.fairness_id != DEFAULT_FAIRNESS_ID and not self._flows.admits(label):
-            label = RequestKey(model, target, OTHER, key.priority)
-        return label
 
 
 class RequestMetrics(Probe):
@@ -264,7 +180,7 @@ class RequestMetrics(Probe):
         for record in self._all():
             for streaming, series in zip(("false", "true"), record.first_byte_seconds, strict=True):
                 if any(series.counts):
-                    yield _spell(record.key, streaming=streaming), series
+                    yield record.spell(streaming=streaming), series
 
     def _requests(self) -> Iterator[tuple[str, int]]:
         return ((record.labels, record.requests) for record in self._all() if record.requests)
@@ -286,29 +202,12 @@ class RequestMetrics(Probe):
                 yield f'error_code="{code}",{labels}', count
 
     def _running(self) -> Iterator[tuple[str, int]]:
-        return ((record.labels, record.running) for record in self._all() if _ran(record))
+        return ((record.labels, record.running) for record in self._all() if record.has_run())
 
     def _running_of_models(self) -> Iterator[tuple[str, int]]:
-        models = ((record.key.model, record.running) for record in self._all() if _ran(record))
+        models = ((record.key.model, record.running) for record in self._all() if record.has_run())
         for model, running in _sums(models):
             yield spell_labels({"model_name": model}), running
-
-
-def _spell(key: RequestKey, **more: str) -> str:
-    return spell_labels(
-        {
-            "model_name": key.model,
-            "target_model_name": key.target,
-            "fairness_id": key.fairness_id,
-            "priority": str(key.priority),
-            **more,
-        }
-    )
-
-
-def _ran(record: Record) -> bool:
-    """Whether requests of this key have ever been counted as running; without a model none is."""
-    return bool(record.key.model and (record.requests or record.running))
 
 
 def _sums(counts: Iterable[tuple[str, int]]) -> Iterable[tuple[str, int]]:

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from epp.core.request import DEFAULT_FAIRNESS_ID, RequestKey, Usage
-from epp.telemetry.labels import MAX_SERIES
+from epp.core.request import RequestKey, Usage
 from epp.telemetry.request_metrics import RequestMetrics
 from tests.telemetry.worlds import series
 
@@ -22,10 +21,9 @@ FULL = 'fairness_id="alice",model_name="m",priority="-1",target_model_name="t"'
 class World:
     """The metrics on a registry of their own."""
 
-    def __init__(self, *pinned: str) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.pinned = set(pinned)
-        self.metrics = RequestMetrics(self.registry, self.pinned)
+        self.metrics = RequestMetrics(self.registry, ())
 
     def page(self, prefix: str = "") -> dict[str, float]:
         return series(self.registry, prefix)
@@ -203,51 +201,6 @@ def test_running_requests_go_up_and_down_but_not_without_a_model() -> None:
     world.metrics.running_changed(KEY, -1)
     assert world.page(f"{OLD}_running") == {f'{OLD}_running_requests{{model_name="m"}}': 0}
     assert world.page(f"{NEW}_running") == {f"{NEW}_running{{{FULL}}}": 0}
-
-
-def test_after_a_thousand_models_the_rest_is_other_but_not_those_that_are_pinned() -> None:
-    world = World("pinned", "target")
-    keys = [RequestKey(f"m{number}", "t") for number in range(MAX_SERIES + 50)]
-    keys += [RequestKey("pinned", "target"), RequestKey("pinned", "u"), RequestKey("x", "target")]
-    for key in [*keys, keys[0]]:
-        world.route(key)
-        world.metrics.running_changed(key, 1)
-    for key in keys:
-        world.metrics.running_changed(key, -1)
-
-    def requests(model: str, target: str) -> float:
-        labels = f'{{model_name="{model}",target_model_name="{target}"}}'
-        return world.page(f"{OLD}_request_total")[f"{OLD}_request_total{labels}"]
-
-    assert len(world.page(f"{OLD}_request_total")) == MAX_SERIES + 4
-    assert requests("other", "other") == 50
-    assert requests("m0", "t") == 2
-    assert requests("pinned", "target") == requests("pinned", "other") == 1
-    assert requests("other", "target") == 1
-    running = world.page(f"{OLD}_running_requests")
-    assert len(running) == MAX_SERIES + 2
-    assert sum(running.values()) == running[f'{OLD}_running_requests{{model_name="m0"}}'] == 1
-    assert len(world.page(f"{NEW}_total")) == MAX_SERIES + 4
-
-
-def test_after_a_thousand_flows_the_rest_is_other_but_not_the_default() -> None:
-    world = World()
-    for number in range(MAX_SERIES + 50):
-        world.route(RequestKey("m", "t", f"flow{number}"))
-    world.route(RequestKey("m", "t", "flow0"))
-    world.route(RequestKey("m", "t", DEFAULT_FAIRNESS_ID))
-    world.route(RequestKey("n", "t", "flow0"))
-    counts = world.page(f"{NEW}_total")
-
-    def requests(model: str, flow: str) -> float:
-        labels = f'fairness_id="{flow}",model_name="{model}",priority="0",target_model_name="t"'
-        return counts[f"{NEW}_total{{{labels}}}"]
-
-    assert len(counts) == MAX_SERIES + 3
-    assert requests("m", "other") == 50
-    assert requests("m", "flow0") == 2
-    assert requests("m", DEFAULT_FAIRNESS_ID) == 1
-    assert requests("n", "other") == 1
 
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=5) | st.sampled_from(
