@@ -28,11 +28,27 @@ ANSWER = b'{"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}'
 SEVEN = Usage(prompt_tokens=3, completion_tokens=4, total_tokens=7)
 
 
+class CountingClock(FakeClock):
+    """Knows how often it was read."""
+
+    readings = 0
+
+    def now(self) -> float:
+        self.readings += 1
+        return super().now()
+
+
 class World:
     """An exchange with a request for ``m``, rewritten to ``t``."""
 
-    def __init__(self, *picked: Endpoint, prompt: str | None = "hello", model: str = "m") -> None:
-        self.clock = FakeClock()
+    def __init__(
+        self,
+        *picked: Endpoint,
+        prompt: str | None = "hello",
+        model: str = "m",
+        clock: FakeClock | None = None,
+    ) -> None:
+        self.clock = clock or FakeClock()
         self.probe = FakeProbe()
         self.store = Datastore(self.clock)
         self.exchange = Exchange(clock=self.clock, probe=self.probe, datastore=self.store)
@@ -109,6 +125,20 @@ def test_the_times_of_an_answer_are_those_of_its_chunks(
     assert world.probe.gaps == gaps
     assert world.probe.timings == [(2.25, handling)]
     assert world.probe.complete[0].seconds == 3.25
+
+
+@pytest.mark.parametrize(("headers", "readings"), [(EVENTS, 1), (JSON, 0)])
+def test_a_chunk_after_the_first_costs_at_most_one_reading_of_the_clock(
+    headers: Headers, readings: int
+) -> None:
+    clock = CountingClock()
+    world = World(clock=clock)
+    exchange = world.route()
+    exchange.response_started(headers, "")
+    exchange.response_chunk(b"data: {}\n\n")
+    before = clock.readings
+    exchange.response_chunk(b"data: {}\n\n")
+    assert clock.readings - before == readings
 
 
 def test_an_answer_without_a_body_has_no_first_byte() -> None:

@@ -22,7 +22,7 @@ class FlowMetrics(Probe):
     """The families of flow control.
 
     ``queue_seconds`` (fairness id, priority, outcome) and ``queue_sizes`` (fairness id, priority)
-    are for whoever lets requests wait.
+    are for whoever lets requests wait, and bounds the number of flows.
     """
 
     def __init__(self, registry: CollectorRegistry, datastore: Datastore) -> None:
@@ -38,7 +38,7 @@ class FlowMetrics(Probe):
 
     def saturation_measured(self, detector: str, saturation: float, stale_endpoints: int) -> None:
         self._saturation = saturation
-        self._stale[(detector,)].value = stale_endpoints
+        self._stale[(label_text(detector),)].value = stale_endpoints
 
     def _families(self) -> Iterator[Numbers | Histograms]:
         yield Histograms(

@@ -55,9 +55,11 @@ class SchedulingMetrics(Probe):
         self._attempts.count(target, picked)
 
     def model_rewritten(self, rewrite_name: str, model: str, target: str) -> None:
-        names = label_text(rewrite_name), label_text(model), label_text(target)
-        if names[1] not in self._pinned and not self._rewrites_limit.admits(names):
-            names = names[0], OTHER, names[2]
+        names = rewrite_name, model, target
+        if names not in self._rewrites:
+            names = label_text(rewrite_name), label_text(model), label_text(target)
+            if names[1] not in self._pinned and not self._rewrites_limit.admits(names):
+                names = names[0], OTHER, names[2]
         self._rewrites[names].value += 1
 
     def _families(self) -> Iterator[Numbers | Histograms]:
