@@ -11,7 +11,7 @@ class Relay:
     """Answers the chunks of one stream without making events of them.
 
     A chunk's message is a head that its size settles, the data, and the metadata that ended the
-    last message too. Saves the event, the answer and their dispatch: 1.0 us instead of 1.8 us.
+    last message too. Saves the event, the answer and their dispatch: 1.0 us instead of 2.0 us.
     """
 
     __slots__ = ("_exchange", "_rest", "_stream")

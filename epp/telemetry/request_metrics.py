@@ -31,9 +31,8 @@ from epp.telemetry.histogram import Histograms, HistogramSeries, add_up
 from epp.telemetry.numbers import Numbers
 from epp.telemetry.records import Record, Records
 
-# What the newer families call an error differently.
+# Errors that have another name in the newer families.
 _NEW_CODES = {"InferencePoolResourceExhausted": "ResourceExhausted"}
-
 
 _Part: TypeAlias = Callable[[Record], HistogramSeries]
 
