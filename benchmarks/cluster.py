@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from random import Random
-from threading import Thread
 
 import msgspec
 import uvloop
@@ -77,7 +79,7 @@ def started(cluster: Cluster, directory: Path, pods: int) -> None:
         begun = time.monotonic()
         process, ports = _picker(cluster, directory)
         with process:
-            process.wait_ready(lambda: is_serving(ports.health))
+            process.wait_ready(partial(is_serving, ports.health))
             seconds = time.monotonic() - begun
             wait_for(lambda: f'{{name="{POOL}"}} {pods}' in _metrics(ports), "every pod is read")
             time.sleep(5)
@@ -87,20 +89,20 @@ def started(cluster: Cluster, directory: Path, pods: int) -> None:
 
 
 async def changes(cluster: Cluster, count: int) -> None:
-    """From the API server's answer to a pod's change to the changed list of candidates."""
+    """From sending a pod's change to the API server to the changed list of candidates."""
     async with _Watched(cluster) as watched:
         await asyncio.to_thread(_pool, cluster)
         await asyncio.to_thread(cluster.create_pod, NAMESPACE, "pod", _address(0), LABELS)
-        await watched.until(lambda: watched.count == 1)
+        await watched.until(partial(watched.has, 1))
         waits = []
         for index in range(count):
             is_ready = index % 2 == 1
+            begun = time.monotonic()
             await asyncio.to_thread(
                 cluster.set_pod_status, NAMESPACE, "pod", _address(0), ready=is_ready
             )
-            begun = time.monotonic()
-            await watched.until(lambda ready=is_ready: watched.count == int(ready))
-            waits.append(max(0.0, watched.changed_at - begun))
+            await watched.until(partial(watched.has, int(is_ready)))
+            waits.append(watched.changed_at - begun)
         p50, p99 = statistics.median(waits), sorted(waits)[int(0.99 * len(waits))]
         print(f"{count} pod changes reach the candidates: p50 {p50 * 1e3:.1f} ms", end=", ")
         print(f"p99 {p99 * 1e3:.1f} ms")
@@ -130,7 +132,7 @@ async def many(cluster: Cluster, count: int) -> None:
             await asyncio.sleep(1)
             begun = time.monotonic()
             await asyncio.to_thread(_pool, cluster)
-            await watched.until(lambda: watched.count == count)
+            await watched.until(partial(watched.has, count))
             print(f"{count} pods appear at once: {time.monotonic() - begun:.2f} s", end=", ")
             lag.set()
         print(f"the event loop was late by {longest * 1e3:.0f} ms at most")
@@ -139,15 +141,14 @@ async def many(cluster: Cluster, count: int) -> None:
 
 def rolling(cluster: Cluster, directory: Path) -> int:
     """Two pickers are replaced one by one under load; the exit code is 1 when requests failed."""
-    endpoints = [LabEndpoint(f"pod-{index}", _address(index)) for index in range(10)]
+    port = _pool(cluster)
+    endpoints = [LabEndpoint(f"pod-{index}", _address(index), port) for index in range(10)]
     for endpoint in endpoints:
         cluster.create_pod(NAMESPACE, endpoint.name, endpoint.address, LABELS)
-    port = _pool(cluster)
-    endpoints = [LabEndpoint(e.name, e.address, port) for e in endpoints]
     with _servers(directory, port, 10):
         pickers = [_picker(cluster, directory) for _ in range(2)]
         for process, ports in pickers:
-            process.wait_ready(lambda ports=ports: is_serving(ports.health))
+            process.wait_ready(partial(is_serving, ports.health))
         addresses = [ports.grpc for _, ports in pickers]
         with run_envoy(directory, picker_port=addresses, endpoints=endpoints) as envoy:
             result = _load_while(envoy, lambda: _roll(cluster, directory, envoy, pickers))
@@ -163,10 +164,10 @@ def _roll(
 ) -> None:
     for old, _ in list(pickers):
         process, ports = _picker(cluster, directory)
-        process.wait_ready(lambda ports=ports: is_serving(ports.health))
+        process.wait_ready(partial(is_serving, ports.health))
         pickers.append((process, ports))
         envoy.set_pickers([ports.grpc for _, ports in pickers])
-        old.signal(15)
+        old.signal(signal.SIGTERM)
         time.sleep(_LAG_SECONDS)
         del pickers[0]
         envoy.set_pickers([ports.grpc for _, ports in pickers])
@@ -182,9 +183,7 @@ def _load_while(envoy: Envoy, work: Callable[[], None]) -> Result:
     command = [sys.executable, "-m", "benchmarks.load", str(plan_file), str(result_file)]
     with Process("load", command, log=directory / "load.log", directory=ROOT) as load:
         time.sleep(2)
-        worker = Thread(target=work)
-        worker.start()
-        worker.join()
+        work()
         load.wait(60)
     return msgspec.json.decode(result_file.read_bytes(), type=Result)
 
@@ -213,6 +212,10 @@ class _Watched:
         self._task.cancel()
         await self._tasks.__aexit__(None, None, None)
         await self._client.close()
+
+    def has(self, count: int) -> bool:
+        """Whether there are so many endpoints now."""
+        return self.count == count
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):
@@ -277,7 +280,7 @@ def _clear(cluster: Cluster) -> None:
     cluster.request("DELETE", f"/api/v1/namespaces/{NAMESPACE}/pods", {"gracePeriodSeconds": 0})
 
 
-def _servers(directory: Path, port: int, count: int):
+def _servers(directory: Path, port: int, count: int) -> AbstractContextManager[Process]:
     command = [sys.executable, "-m", "benchmarks.backend", "--port", str(port)]
     command += ["--endpoints", str(count), "--one-port"]
     return running(

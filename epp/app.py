@@ -223,7 +223,7 @@ class App:
             os.environ,
             clock=self._clock,
             random=self._random,
-            on_models=_ignore,
+            on_models=self._metrics.pin_models,
         )
 
     def _find_certificates(self) -> tuple[PortTls | None, PortTls | None]:

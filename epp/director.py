@@ -84,7 +84,9 @@ class Director:
             return self._route_unread(incoming)
         body = self._parser.parse(incoming.headers, incoming.body)
         request = self._apply_policies(incoming, body)
-        exchange.name_models(request.incoming_model, request.target_model)
+        exchange.name_models(
+            request.incoming_model, request.target_model, request.fairness_id, request.priority
+        )
         endpoints = self._candidates(incoming)
         await self._admit(request, endpoints)
         result = self._scheduler.schedule(request, endpoints)

@@ -7,8 +7,8 @@ from typing import TypeAlias
 from epp.core.clock import Clock
 from epp.core.decision import Decision
 from epp.core.endpoint import Endpoint, join_host_port, split_host_port
-from epp.core.probe import Probe
-from epp.core.request import Headers
+from epp.core.probe import Probe, Timer
+from epp.core.request import DEFAULT_FAIRNESS_ID, Headers, RequestKey
 from epp.datastore.store import Datastore
 from epp.usage import EventUsageReader, JsonUsageReader
 
@@ -16,6 +16,8 @@ DEBUG_HEADER = ("x-went-into-resp-headers", b"true")
 MODEL_SERVER_ERROR = "ModelServerError"
 
 UsageReader: TypeAlias = JsonUsageReader | EventUsageReader
+
+_UNKNOWN = RequestKey()
 
 
 class Exchange:
@@ -25,30 +27,34 @@ class Exchange:
     """
 
     __slots__ = (
+        "_answered_at",
+        "_chunk_at",
         "_clock",
         "_datastore",
         "_error_code",
+        "_first_chunk_at",
+        "_gap_passed",
         "_is_closed",
         "_is_routed",
         "_is_running",
         "_is_streaming",
-        "_model",
+        "_key",
         "_picked",
         "_probe",
         "_reader",
         "_received_at",
         "_response_bytes",
-        "_target",
     )
 
     def __init__(self, *, clock: Clock, probe: Probe, datastore: Datastore) -> None:
-        self._model = ""
-        self._target = ""
+        self._key = _UNKNOWN
         self._picked: tuple[Endpoint, ...] = ()
         self._clock = clock
         self._probe = probe
         self._datastore = datastore
-        self._received_at = clock.now()
+        self._received_at = self._answered_at = self._chunk_at = clock.now()
+        self._first_chunk_at: float | None = None
+        self._gap_passed: Timer | None = None
         self._error_code = ""
         self._reader: UsageReader | None = None
         self._response_bytes = 0
@@ -57,9 +63,15 @@ class Exchange:
         self._is_running = False
         self._is_closed = False
 
-    def name_models(self, incoming: str, target: str) -> None:
-        """What the client and the rewrite called the model."""
-        self._model, self._target = incoming, target
+    def name_models(
+        self,
+        incoming: str,
+        target: str,
+        fairness_id: str = DEFAULT_FAIRNESS_ID,
+        priority: int = 0,
+    ) -> None:
+        """What the client and the rewrite called the model, and whose request it is."""
+        self._key = RequestKey(incoming, target, fairness_id, priority)
 
     def routed(self, decision: Decision) -> None:
         """The request is on its way; of the decision only who was picked is kept."""
@@ -67,15 +79,20 @@ class Exchange:
         if decision.body is None:
             return
         self._is_routed = True
-        self._probe.request_routed(self._model, self._target, len(decision.body))
-        if self._model:
+        key = self._key
+        self._probe.request_routed(
+            key, size_bytes=len(decision.body), seconds=self._clock.now() - self._received_at
+        )
+        if key.model:
             self._is_running = True
-            self._probe.running_changed(self._model, 1)
+            self._probe.running_changed(key, 1)
 
     def failed(self, code: str, *, model: str = "") -> None:
         """The client gets an error instead of a model server's answer."""
+        if not self._is_routed and not self._error_code:
+            self._probe.request_refused(self._clock.now() - self._received_at)
         self._error_code = code
-        if model and not self._model:
+        if model and not self._key.model:
             self.name_models(model, model)
 
     def response_started(self, headers: Headers, served: str) -> None:
@@ -90,25 +107,39 @@ class Exchange:
             self._error_code = MODEL_SERVER_ERROR
         self._is_streaming = b"text/event-stream" in headers.get("content-type", b"")
         if self._is_routed:  # of anything else nobody counts the tokens
+            self._answered_at = self._clock.now()
             self._reader = EventUsageReader() if self._is_streaming else JsonUsageReader()
         if served and self._picked and served != self._picked[0].destination:
             self._compare(served)
 
     def response_chunk(self, chunk: bytes | bytearray) -> None:
-        """A piece of the answer passes by."""
+        """A piece of the answer passes by; not an empty one."""
         self._response_bytes += len(chunk)
-        if self._reader is not None:
-            self._reader.feed(chunk)
+        if self._reader is None:
+            return
+        self._reader.feed(chunk)
+        if self._gap_passed is not None:
+            now = self._clock.now()
+            self._gap_passed(now - self._chunk_at)
+            self._chunk_at = now
+        elif self._first_chunk_at is None:
+            self._first_chunk_at = self._chunk_at = self._clock.now()
+            if self._is_streaming:
+                self._gap_passed = self._probe.gap_timer(self._key)
 
     def response_ended(self) -> None:
         """The answer is complete."""
         reader, self._reader = self._reader, None
         if reader is None:
             return
+        now, received_at, first = self._clock.now(), self._received_at, self._first_chunk_at
+        # Differs: of a streamed answer upstream sums up how long each chunk was handled; to know
+        # that would cost two clock readings for each.
         self._probe.response_complete(
-            self._model,
-            self._target,
-            seconds=self._clock.now() - self._received_at,
+            self._key,
+            seconds=now - received_at,
+            first_byte_seconds=None if first is None else first - received_at,
+            handling_seconds=None if self._is_streaming else now - self._answered_at,
             size_bytes=self._response_bytes,
             is_streaming=self._is_streaming,
             usage=reader.result(),
@@ -120,9 +151,9 @@ class Exchange:
             return
         self._is_closed = True
         if self._error_code:
-            self._probe.request_failed(self._model, self._target, self._error_code)
+            self._probe.request_failed(self._key, self._error_code)
         if self._is_running:
-            self._probe.running_changed(self._model, -1)
+            self._probe.running_changed(self._key, -1)
         self._reader = None
 
     def _compare(self, served: str) -> None:

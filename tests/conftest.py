@@ -42,5 +42,5 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     skipped = reporter.stats.get("skipped", []) if reporter else []
     # A skip's text is its place and "Skipped: " with the reason.
     line = skip_line(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
-    if line:
+    if line and reporter:
         reporter.write_line(line)

@@ -12,7 +12,7 @@ from epp.core.decision import Decision, ProfileRun
 from epp.core.endpoint import Endpoint, EndpointMetrics
 from epp.core.plugin import Handle
 from epp.core.probe import Probe, ScrapeInterval, Timer
-from epp.core.request import ChatMessage, InferenceRequest, RequestBody, Usage
+from epp.core.request import ChatMessage, InferenceRequest, RequestBody, RequestKey, Usage
 
 SEED = 42
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -48,23 +48,34 @@ class Complete(NamedTuple):
 
 
 class FakeProbe(Probe):
-    """Takes notes: ``calls`` are the names of the reports in order, the lists what they said."""
+    """Takes notes: ``calls`` are the names of the reports in order, the lists what they said.
+
+    ``keys`` are those of every report that has one; of an answer's end ``timings`` has the times to
+    its first byte and of its handling.
+    """
 
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.plugins: list[tuple[str, str, str]] = []
         self.plugin_failures: list[tuple[str, str, str, Exception]] = []
         self.cycles: list[float] = []
+        self.attempts: list[tuple[str, Endpoint | None]] = []
+        self.rewrites: list[tuple[str, str, str]] = []
         self.decisions: list[Decision] = []
-        self.rewritten: list[tuple[str, str, str]] = []
+        self.keys: list[RequestKey] = []
         self.routed: list[tuple[str, str, int]] = []
+        self.handled: list[float] = []
         self.failed: list[tuple[str, str, str]] = []
         self.running: list[tuple[str, int]] = []
         self.complete: list[Complete] = []
+        self.timings: list[tuple[float | None, float | None]] = []
+        self.gaps: list[float] = []
+        self.prefix_plugins: set[tuple[str, str]] = set()
         self.prefix_matches: list[tuple[int, int, int]] = []
         self.index_sizes: list[int] = []
-        self.scrape_intervals: list[float] = []
         self.saturations: list[tuple[str, float, int]] = []
+        self.scrape_intervals: list[float] = []
+        self.scrape_failures: list[tuple[str, ...]] = []
 
     def plugin_timer(self, point: str, type_name: str, name: str) -> Timer:
         def ran(_seconds: float) -> None:
@@ -73,9 +84,14 @@ class FakeProbe(Probe):
 
         return ran
 
-    def scheduled(self, seconds: float) -> None:
+    def gap_timer(self, key: RequestKey) -> Timer:
+        self.keys.append(key)
+        return self.gaps.append
+
+    def scheduled(self, seconds: float, target: str, picked: Endpoint | None) -> None:
         self.calls.append("scheduled")
         self.cycles.append(seconds)
+        self.attempts.append((target, picked))
 
     def decided(self, decision: Decision) -> None:
         self.calls.append("decided")
@@ -83,50 +99,73 @@ class FakeProbe(Probe):
 
     def model_rewritten(self, rewrite_name: str, model: str, target: str) -> None:
         self.calls.append("model_rewritten")
-        self.rewritten.append((rewrite_name, model, target))
+        self.rewrites.append((rewrite_name, model, target))
 
-    def request_routed(self, model: str, target: str, size_bytes: int) -> None:
+    def request_routed(self, key: RequestKey, *, size_bytes: int, seconds: float) -> None:
         self.calls.append("request_routed")
-        self.routed.append((model, target, size_bytes))
+        self.keys.append(key)
+        self.routed.append((key.model, key.target, size_bytes))
+        self.handled.append(seconds)
 
-    def request_failed(self, model: str, target: str, code: str) -> None:
+    def request_refused(self, seconds: float) -> None:
+        self.calls.append("request_refused")
+        self.handled.append(seconds)
+
+    def request_failed(self, key: RequestKey, code: str) -> None:
         self.calls.append("request_failed")
-        self.failed.append((model, target, code))
+        self.keys.append(key)
+        self.failed.append((key.model, key.target, code))
 
-    def running_changed(self, model: str, change: int) -> None:
+    def running_changed(self, key: RequestKey, change: int) -> None:
         self.calls.append("running_changed")
-        self.running.append((model, change))
+        self.keys.append(key)
+        self.running.append((key.model, change))
 
     def response_complete(
         self,
-        model: str,
-        target: str,
+        key: RequestKey,
         *,
         seconds: float,
+        first_byte_seconds: float | None,
+        handling_seconds: float | None,
         size_bytes: int,
         is_streaming: bool,
         usage: Usage | None,
     ) -> None:
         self.calls.append("response_complete")
-        self.complete.append(Complete(model, target, seconds, size_bytes, is_streaming, usage))
+        self.keys.append(key)
+        self.complete.append(
+            Complete(key.model, key.target, seconds, size_bytes, is_streaming, usage)
+        )
+        self.timings.append((first_byte_seconds, handling_seconds))
 
-    def prefix_matched(self, matched_blocks: int, total_blocks: int, block_bytes: int) -> None:
+    def prefix_matched(
+        self, plugin_type: str, name: str, matched_blocks: int, total_blocks: int, block_bytes: int
+    ) -> None:
         self.calls.append("prefix_matched")
+        self.prefix_plugins.add((plugin_type, name))
         self.prefix_matches.append((matched_blocks, total_blocks, block_bytes))
 
-    def prefix_index_sized(self, entries: int) -> None:
+    def prefix_index_sized(self, plugin_type: str, name: str, entries: int) -> None:
         self.calls.append("prefix_index_sized")
+        self.prefix_plugins.add((plugin_type, name))
         self.index_sizes.append(entries)
+
+    def saturation_measured(self, detector: str, saturation: float, stale_endpoints: int) -> None:
+        self.calls.append("saturation_measured")
+        self.saturations.append((detector, saturation, stale_endpoints))
 
     def scraped(self, interval_seconds: float) -> None:
         self.calls.append("scraped")
         self.scrape_intervals.append(interval_seconds)
 
-    def saturation_measured(
-        self, detector_name: str, saturation: float, stale_endpoints: int
-    ) -> None:
-        self.calls.append("saturation_measured")
-        self.saturations.append((detector_name, saturation, stale_endpoints))
+    def poll_failed(self, source_type: str) -> None:
+        self.calls.append("poll_failed")
+        self.scrape_failures.append((source_type,))
+
+    def extract_failed(self, source_type: str, extractor_type: str) -> None:
+        self.calls.append("extract_failed")
+        self.scrape_failures.append((source_type, extractor_type))
 
 
 def make_endpoint(

@@ -15,7 +15,7 @@ from epp.core.errors import (
     ServiceUnavailableError,
 )
 from epp.core.plugin import Filter, Picker, PreRequest, SaturationDetector, Scorer
-from epp.core.request import Headers, IncomingRequest, InferenceRequest, RequestBody
+from epp.core.request import Headers, IncomingRequest, InferenceRequest, RequestBody, RequestKey
 from epp.datastore.store import Datastore
 from epp.director import Director
 from epp.exchange import Exchange
@@ -435,8 +435,12 @@ def test_the_model_is_renamed_by_header(headers: dict[str, bytes], target: str) 
 def test_flow_and_priority_come_from_headers(
     headers: dict[str, bytes], fairness_id: str, priority: int
 ) -> None:
-    request = World(priorities={"high": 5}).decide(headers={**HEADERS, **headers}).request
+    world = World(priorities={"high": 5})
+    decision = world.decide(headers={**HEADERS, **headers})
+    request = decision.request
     assert (request.fairness_id, request.priority) == (fairness_id, priority)
+    world.exchange.routed(decision)
+    assert world.probe.keys[0] == RequestKey("m", "m", fairness_id, priority)
 
 
 @pytest.mark.parametrize("body", [COMPLETION, None], ids=["with-body", "without-body"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from epp.core.decision import Decision, SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.errors import BadRequestError, ServiceUnavailableError
-from epp.core.request import Headers, Usage
+from epp.core.request import Headers, RequestKey, Usage
 from epp.datastore.store import Datastore
 from epp.exchange import Exchange
 from tests.fakes import (
@@ -28,11 +28,27 @@ ANSWER = b'{"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}'
 SEVEN = Usage(prompt_tokens=3, completion_tokens=4, total_tokens=7)
 
 
+class CountingClock(FakeClock):
+    """Knows how often it was read."""
+
+    readings = 0
+
+    def now(self) -> float:
+        self.readings += 1
+        return super().now()
+
+
 class World:
     """An exchange with a request for ``m``, rewritten to ``t``."""
 
-    def __init__(self, *picked: Endpoint, prompt: str | None = "hello", model: str = "m") -> None:
-        self.clock = FakeClock()
+    def __init__(
+        self,
+        *picked: Endpoint,
+        prompt: str | None = "hello",
+        model: str = "m",
+        clock: FakeClock | None = None,
+    ) -> None:
+        self.clock = clock or FakeClock()
         self.probe = FakeProbe()
         self.store = Datastore(self.clock)
         self.exchange = Exchange(clock=self.clock, probe=self.probe, datastore=self.store)
@@ -74,6 +90,85 @@ def test_a_request_is_followed_from_its_first_byte_to_its_last() -> None:
     assert world.probe.routed == [("m", "t", 5)]
     assert world.probe.running == [("m", 1), ("m", -1)]
     assert world.probe.complete == [Complete("m", "t", 2.5, len(ANSWER), False, SEVEN)]
+
+
+def test_every_report_names_whose_request_it_is() -> None:
+    world = World()
+    key = RequestKey("m", "t", "alice", -2)
+    world.exchange.name_models("m", "t", "alice", -2)
+    world.exchange.routed(world.decision)
+    world.exchange.response_started(EVENTS, "")
+    world.exchange.response_chunk(b"data: {}\n\n")
+    world.exchange.response_ended()
+    world.exchange.failed("Unknown")
+    world.exchange.close()
+    assert world.probe.keys == [key] * 6
+
+
+@pytest.mark.parametrize(
+    ("headers", "gaps", "handling"), [(EVENTS, [0.25, 0.5], None), (JSON, [], 1.75)]
+)
+def test_the_times_of_an_answer_are_those_of_its_chunks(
+    headers: Headers, gaps: list[float], handling: float | None
+) -> None:
+    world = World()
+    world.clock.advance(0.5)
+    exchange = world.route()
+    world.clock.advance(1.0)
+    exchange.response_started(headers, "")
+    for pause in (0.75, 0.25, 0.5):
+        world.clock.advance(pause)
+        exchange.response_chunk(b"data: {}\n\n")
+    world.clock.advance(0.25)
+    exchange.response_ended()
+    assert world.probe.handled == [0.5]
+    assert world.probe.gaps == gaps
+    assert world.probe.timings == [(2.25, handling)]
+    assert world.probe.complete[0].seconds == 3.25
+
+
+@pytest.mark.parametrize(("headers", "readings"), [(EVENTS, 1), (JSON, 0)])
+def test_a_chunk_after_the_first_costs_at_most_one_reading_of_the_clock(
+    headers: Headers, readings: int
+) -> None:
+    clock = CountingClock()
+    world = World(clock=clock)
+    exchange = world.route()
+    exchange.response_started(headers, "")
+    exchange.response_chunk(b"data: {}\n\n")
+    before = clock.readings
+    exchange.response_chunk(b"data: {}\n\n")
+    assert clock.readings - before == readings
+
+
+def test_an_answer_without_a_body_has_no_first_byte() -> None:
+    world = World()
+    exchange = world.route()
+    exchange.response_started(JSON, "")
+    exchange.response_ended()
+    assert world.probe.timings == [(None, 0.0)]
+
+
+@pytest.mark.parametrize("headers", [EVENTS, JSON])
+def test_of_a_request_without_a_body_no_chunk_is_timed(headers: Headers) -> None:
+    world = World(prompt=None)
+    exchange = world.route()
+    exchange.response_started(headers, "")
+    for _ in range(3):
+        exchange.response_chunk(b"data: {}\n\n")
+    exchange.response_ended()
+    exchange.close()
+    assert world.probe.calls == []
+    assert world.probe.keys == []
+    assert world.probe.gaps == []
+
+
+def test_an_error_after_the_request_went_on_is_no_refusal() -> None:
+    world = World()
+    world.route().failed("Unknown")
+    world.exchange.close()
+    assert len(world.probe.handled) == 1
+    assert world.probe.failed == [("m", "t", "Unknown")]
 
 
 def test_a_streamed_answer_is_read_event_by_event() -> None:
@@ -148,10 +243,13 @@ def test_a_status_other_than_2xx_is_the_model_servers_error(
 def test_a_refusal_is_reported_once_when_the_stream_is_over() -> None:
     world = World()
     world.exchange.name_models("m", "t")
+    world.clock.advance(0.5)
     world.exchange.failed(ServiceUnavailableError.code)
-    assert world.probe.calls == []
+    assert world.probe.calls == ["request_refused"]
     world.exchange.close()
     world.exchange.close()
+    assert world.probe.calls == ["request_refused", "request_failed"]
+    assert world.probe.handled == [0.5]
     assert world.probe.failed == [("m", "t", "ServiceUnavailable")]
     assert world.probe.running == []
 

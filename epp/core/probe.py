@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from epp.core.decision import Decision
-from epp.core.request import Usage
+from epp.core.endpoint import Endpoint
+from epp.core.request import RequestKey, Usage
 
 Timer: TypeAlias = Callable[[float], None]
 
@@ -14,8 +15,7 @@ Timer: TypeAlias = Callable[[float], None]
 class Probe:
     """Receives reports and does nothing with them; telemetry overrides what it wants.
 
-    Durations are seconds, sizes bytes. ``model`` and ``target`` are what the client and the rewrite
-    named, empty where unknown. Methods return at once and never raise.
+    Durations are seconds, sizes bytes. Methods return at once and never raise.
     """
 
     def plugin_timer(self, point: str, type_name: str, name: str) -> Timer:
@@ -25,49 +25,68 @@ class Probe:
         """
         return _ignore
 
-    def scheduled(self, seconds: float) -> None:
-        """A scheduling cycle ended, with or without a result."""
+    def gap_timer(self, key: RequestKey) -> Timer:
+        """Whom to tell the time between two chunks of a streamed answer; asked once for each."""
+        return _ignore
+
+    def scheduled(self, seconds: float, target: str, picked: Endpoint | None) -> None:
+        """A scheduling cycle for a target model ended: with this endpoint first, or with none."""
 
     def decided(self, decision: Decision) -> None:
         """A request was given its endpoint."""
 
     def model_rewritten(self, rewrite_name: str, model: str, target: str) -> None:
-        """A rule of the object ``rewrite_name`` changed a request's model, perhaps to the same."""
+        """A rule of the object ``rewrite_name`` applied to a request for ``model``."""
 
-    def request_routed(self, model: str, target: str, size_bytes: int) -> None:
-        """A request with a body was sent on its way."""
+    def request_routed(self, key: RequestKey, *, size_bytes: int, seconds: float) -> None:
+        """A request with a body was sent on its way, so long after its headers came."""
 
-    def request_failed(self, model: str, target: str, code: str) -> None:
-        """A request ended with an error; reported once per request."""
+    def request_refused(self, seconds: float) -> None:
+        """A request was given an error instead of an endpoint, so long after its headers came."""
 
-    def running_changed(self, model: str, change: int) -> None:
+    def request_failed(self, key: RequestKey, code: str) -> None:
+        """A request ended with an error; reported once per request, at its end."""
+
+    def running_changed(self, key: RequestKey, change: int) -> None:
         """A request entered (+1) or left (-1) the model servers."""
 
     def response_complete(
         self,
-        model: str,
-        target: str,
+        key: RequestKey,
         *,
         seconds: float,
+        first_byte_seconds: float | None,
+        handling_seconds: float | None,
         size_bytes: int,
         is_streaming: bool,
         usage: Usage | None,
     ) -> None:
-        """An answer reached its end."""
+        """An answer reached its end, so long after the request's headers came.
 
-    def prefix_matched(self, matched_blocks: int, total_blocks: int, block_bytes: int) -> None:
-        """How much of a routed prompt its endpoint had seen before."""
+        ``first_byte_seconds`` is the time from those to the answer's first byte, None where it has
+        none; ``handling_seconds`` the time from the answer's headers to its end, None where it is
+        streamed.
+        """
 
-    def prefix_index_sized(self, entries: int) -> None:
-        """The number of (block, endpoint) entries changed."""
+    def prefix_matched(
+        self, plugin_type: str, name: str, matched_blocks: int, total_blocks: int, block_bytes: int
+    ) -> None:
+        """How much of a routed prompt its endpoint had seen before, as far as a plugin knows."""
+
+    def prefix_index_sized(self, plugin_type: str, name: str, entries: int) -> None:
+        """The number of (block, endpoint) entries of a plugin changed."""
+
+    def saturation_measured(self, detector: str, saturation: float, stale_endpoints: int) -> None:
+        """How full the pool is (1 and above: full), and of how many endpoints nobody knows."""
 
     def scraped(self, interval_seconds: float) -> None:
         """Reported every second: how far apart the scrapes of an endpoint really were."""
 
-    def saturation_measured(
-        self, detector_name: str, saturation: float, stale_endpoints: int
-    ) -> None:
-        """A detector looked at endpoints, of which so many had metrics too old to be believed."""
+    def poll_failed(self, source_type: str) -> None:
+        """A data source could not read an endpoint."""
+
+    def extract_failed(self, source_type: str, extractor_type: str) -> None:
+        """What a data source read had nothing in it for an extractor."""
 
 
 class ScrapeInterval(Probe):

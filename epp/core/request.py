@@ -85,6 +85,18 @@ class InferenceRequest(msgspec.Struct, frozen=True, eq=False):
         return self.priority < 0
 
 
+class RequestKey(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
+    """What a request is counted by: whose it is, as far as that is known yet.
+
+    ``model`` is the name that the client sent, ``target`` the name after rewriting.
+    """
+
+    model: str = ""
+    target: str = ""
+    fairness_id: str = DEFAULT_FAIRNESS_ID
+    priority: int = 0
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Token counts that a model server reported; None where it said nothing countable."""
 

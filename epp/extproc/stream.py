@@ -71,6 +71,9 @@ class Phase(Enum):
     ABANDONED = auto()
 
 
+_OPEN = Phase.OPEN  # asked for with every chunk, and 50 ns to look up
+
+
 class Stream:
     """Feed it what the proxy sends; it gives back what is due now.
 
@@ -105,7 +108,7 @@ class Stream:
     @property
     def is_answering(self) -> bool:
         """Whether the model server's body is passing by."""
-        return self._response is Phase.OPEN
+        return self._response is _OPEN
 
     @property
     def exchange(self) -> Exchange:
@@ -214,7 +217,8 @@ class Stream:
         if self._response is not Phase.OPEN:
             return _NOTHING
         body, end = event.body, event.end_of_stream
-        self._exchange.response_chunk(body)
+        if body:
+            self._exchange.response_chunk(body)
         if end:
             self._end_response()
         if len(body) <= MAX_PIECE_BYTES:

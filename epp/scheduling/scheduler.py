@@ -37,10 +37,15 @@ class Scheduler:
             ResourceExhaustedError: no profile found an endpoint.
         """
         started = perf_counter()
+        picked: tuple[Endpoint, ...] = ()
         try:
-            return self._schedule(request, endpoints)
+            result = self._schedule(request, endpoints)
+            picked = result.picked
+            return result
         finally:
-            self._probe.scheduled(perf_counter() - started)
+            self._probe.scheduled(
+                perf_counter() - started, request.target_model, picked[0] if picked else None
+            )
 
     def _schedule(
         self, request: InferenceRequest, endpoints: Sequence[Endpoint]

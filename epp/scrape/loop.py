@@ -45,6 +45,10 @@ MIN_TICK_SECONDS = 0.001
 MAX_TICK_SECONDS = 0.01
 REPORT_SECONDS = 1.0
 
+# What the upstream configuration calls these two.
+SOURCE_TYPE = "metrics-data-source"
+EXTRACTOR_TYPE = "core-metrics-extractor"
+
 
 class Client(Protocol):
     """What the loop needs of a ``MetricsClient``."""
@@ -136,6 +140,8 @@ class Scraper:
         client.close()
 
     def _done(self, endpoint_id: str, extractor: Extractor, result: bytes | ScrapeError) -> None:
+        if isinstance(result, ScrapeError):
+            self._probe.poll_failed(SOURCE_TYPE)
         if isinstance(result, ScrapeConnectionError):
             timed_out = isinstance(result, ScrapeTimeoutError)
             self._datastore.connection_failed(endpoint_id, timed_out=timed_out)
@@ -144,6 +150,8 @@ class Scraper:
         metrics = None
         if isinstance(result, bytes) and previous is not None:
             metrics = extractor.extract(result, previous, self._clock.now())
+            if metrics is None:
+                self._probe.extract_failed(SOURCE_TYPE, EXTRACTOR_TYPE)
         if metrics is None:
             self._datastore.scrape_unreadable(endpoint_id)
         else:

@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import lru_cache
+from itertools import islice
 
 from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.samples import Sample
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -50,7 +50,9 @@ def chunks(registry: CollectorRegistry) -> Iterator[str]:
         yield ""
     for metric in sorted(metrics, key=lambda metric: metric.name):
         head = _head(metric)
-        for piece in metric.pieces if isinstance(metric, WrittenMetric) else _pieces(metric):
+        for piece in (
+            metric.pieces if isinstance(metric, WrittenMetric) else in_pieces(_lines(metric))
+        ):
             if head:
                 yield head
                 head = ""
@@ -90,18 +92,23 @@ def spell_count(value: int) -> str:
     return str(value) if value < 10**6 else go_float(value)
 
 
-def _pieces(metric: Metric) -> Iterator[str]:
+def spell_number(value: float) -> str:
+    """A number as Go spells it; quick where it counts things."""
+    return spell_count(value) if type(value) is int and value >= 0 else go_float(value)
+
+
+def in_pieces(lines: Iterable[str]) -> Iterator[str]:
+    """Lines, some hundred at a time."""
+    remaining = iter(lines)
+    while piece := "".join(islice(remaining, LINES_PER_PIECE)):
+        yield piece
+
+
+def _lines(metric: Metric) -> Iterator[str]:
     created = f"{metric.name}_created" if metric.type in _WITH_CREATION_TIME else ""
-    lines = []
     for sample in metric.samples:
-        if sample.name == created:
-            continue
-        lines.append(_line(sample))
-        if len(lines) >= LINES_PER_PIECE:
-            yield "".join(lines)
-            lines = []
-    if lines:
-        yield "".join(lines)
+        if sample.name != created:
+            yield f"{sample.name}{_labels(sample.labels)} {spell_number(sample.value)}\n"
 
 
 def _head(metric: Metric) -> str:
@@ -109,12 +116,6 @@ def _head(metric: Metric) -> str:
     name = f"{metric.name}_total" if metric.type == "counter" else metric.name
     kind = metric.type if metric.type in _TYPES else "untyped"
     return f"# HELP {name} {metric.documentation.translate(_IN_HELP)}\n# TYPE {name} {kind}\n"
-
-
-def _line(sample: Sample) -> str:
-    value = sample.value
-    spelled = spell_count(value) if type(value) is int and value >= 0 else go_float(value)
-    return f"{sample.name}{_labels(sample.labels)} {spelled}\n"
 
 
 def _labels(labels: Mapping[str, str]) -> str:

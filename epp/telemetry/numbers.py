@@ -6,11 +6,14 @@ belong to one thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
+
+from epp.telemetry.exposition import WrittenMetric, in_pieces, spell_number
+from epp.telemetry.labels import Series
 
 
 class Number:
@@ -23,37 +26,31 @@ class Number:
 
 
 class Numbers(Collector):
-    """A family of counters or gauges, told apart by the values of ``label_names``."""
+    """A family of counters or gauges; ``read`` gives spelled labels with values for a page."""
 
     def __init__(
         self,
         name: str,
         help_text: str,
-        label_names: Sequence[str],
         kind: Literal["counter", "gauge"],
+        read: Callable[[], Iterable[tuple[str, float]]],
     ) -> None:
         self.name = name
-        self._help = help_text
-        self._label_names = tuple(label_names)
-        self._kind = kind
-        self._numbers: dict[tuple[str, ...], Number] = {}
-
-    def labels(self, *values: str) -> Number:
-        """The number with these label values, made when there is none yet."""
-        number = self._numbers.get(values)
-        if number is None:
-            number = self._numbers[values] = Number()
-        return number
+        self._head = (name.removesuffix("_total"), f"[ALPHA] {help_text}", kind)
+        self._read = read
 
     def describe(self) -> Iterable[Metric]:
-        return [self._metric()]
+        return [Metric(*self._head)]
 
     def collect(self) -> Iterable[Metric]:
-        metric = self._metric()
-        for values, number in self._numbers.items():
-            labels = dict(zip(self._label_names, values, strict=True))
-            metric.add_sample(self.name, labels, number.value)
-        return [metric]
+        return [WrittenMetric(*self._head, in_pieces(self._lines()))]
 
-    def _metric(self) -> Metric:
-        return Metric(self.name.removesuffix("_total"), self._help, self._kind)
+    def _lines(self) -> Iterator[str]:
+        for labels, value in self._read():
+            braced = f"{{{labels}}}" if labels else ""
+            yield f"{self.name}{braced} {spell_number(value)}\n"
+
+
+def values_of(series: Series[Number]) -> Callable[[], Iterator[tuple[str, float]]]:
+    """How a family reads numbers that are kept as such."""
+    return lambda: ((labels, number.value) for labels, number in series.spelled())

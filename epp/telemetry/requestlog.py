@@ -6,6 +6,7 @@ import logging
 
 from epp.core.decision import Decision
 from epp.core.probe import Probe
+from epp.core.request import RequestKey
 from epp.telemetry import logs
 
 logger = logging.getLogger("director")
@@ -34,12 +35,12 @@ class RequestLog(Probe):
             endpoint=decision.destination,
         )
 
-    def request_failed(self, model: str, target: str, code: str) -> None:
+    def request_failed(self, key: RequestKey, code: str) -> None:
         logs.log(
             logger,
             logs.DEFAULT,
             "Request failed",
-            incomingModelName=model,
-            targetModelName=target,
+            incomingModelName=key.model,
+            targetModelName=key.target,
             code=code,
         )

@@ -7,9 +7,8 @@ from typing import Any
 
 from epp.core.probe import Probe, Timer
 
-_REPORTS = tuple(
-    name for name in vars(Probe) if not name.startswith("_") and name != "plugin_timer"
-)
+_REPORTS = tuple(name for name in vars(Probe) if not name.startswith("_"))
+_TIMERS = frozenset({"plugin_timer", "gap_timer"})
 
 
 class Probes(Probe):
@@ -20,9 +19,6 @@ class Probes(Probe):
     """
 
     def __init__(self, *probes: Probe) -> None:
-        self._timing = [
-            probe for probe in probes if type(probe).plugin_timer is not Probe.plugin_timer
-        ]
         for report in _REPORTS:
             wanted = [
                 getattr(probe, report)
@@ -30,12 +26,10 @@ class Probes(Probe):
                 if getattr(type(probe), report) is not getattr(Probe, report)
                 or report in getattr(probe, "__dict__", ())
             ]
-            if wanted:
-                setattr(self, report, wanted[0] if len(wanted) == 1 else _each(wanted))
-
-    def plugin_timer(self, point: str, type_name: str, name: str) -> Timer:
-        timers = [probe.plugin_timer(point, type_name, name) for probe in self._timing]
-        return timers[0] if len(timers) == 1 else _each(timers)
+            if len(wanted) == 1:
+                setattr(self, report, wanted[0])
+            elif wanted:
+                setattr(self, report, (_timers if report in _TIMERS else _each)(wanted))
 
 
 def _each(receivers: Sequence[Callable[..., None]]) -> Callable[..., None]:
@@ -44,3 +38,7 @@ def _each(receivers: Sequence[Callable[..., None]]) -> Callable[..., None]:
             receiver(*args, **kwargs)
 
     return report
+
+
+def _timers(makers: Sequence[Callable[..., Timer]]) -> Callable[..., Timer]:
+    return lambda *args: _each([make(*args) for make in makers])

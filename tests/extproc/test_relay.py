@@ -77,6 +77,8 @@ def test_the_short_way_says_and_counts_what_the_long_way_does(messages: list[byt
         case.stream.closed()
     assert short.probe.complete == long.probe.complete
     assert short.probe.calls == long.probe.calls
+    assert short.probe.timings == long.probe.timings
+    assert short.probe.gaps == long.probe.gaps
 
 
 def answering() -> Case:

@@ -249,6 +249,16 @@ WHOLE: list[ev.Event] = [
 ]
 
 
+def test_an_empty_piece_of_an_answer_is_answered_but_is_no_chunk() -> None:
+    case = Case()
+    case.feed(REQUEST_HEADERS, LAST)
+    case.feed(ev.ResponseHeaders({"content-type": b"text/event-stream"}, False))
+    bodies = (b"", b"data: 1", b"", b"data: 2", b"")
+    answers = case.feed(*(ev.ResponseBody(body, False) for body in bodies))
+    assert shape(answers) == [f"RESPONSE {body!r}" for body in bodies]
+    assert len(case.probe.gaps) == 1
+
+
 @pytest.mark.parametrize("length", range(len(WHOLE) + 1))
 def test_a_reset_after_each_message_leaves_the_gauges_at_zero(length: int) -> None:
     case = Case()

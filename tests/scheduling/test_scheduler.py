@@ -96,7 +96,9 @@ def test_a_handler_that_selects_nothing_finds_no_endpoint() -> None:
 
 def test_a_cycle_is_reported_once_and_the_handler_at_each_call() -> None:
     probe = FakeProbe()
-    Scheduler(Steps(["p"]), [profile("p")], probe).schedule(make_request(), endpoints(1))
+    (a,) = endpoints(1)
+    Scheduler(Steps(["p"]), [profile("p")], probe).schedule(make_request(target="t"), [a])
+    assert probe.attempts == [("t", a)]
     assert probe.calls == ["plugin_ran"] * 3 + ["scheduled"]
     assert probe.plugins == [
         ("ProfilePicker", "steps", "steps"),
@@ -108,5 +110,6 @@ def test_a_cycle_is_reported_once_and_the_handler_at_each_call() -> None:
 def test_a_cycle_without_a_result_is_reported_too() -> None:
     probe = FakeProbe()
     with pytest.raises(ResourceExhaustedError):
-        Scheduler(Steps(), [profile("p")], probe).schedule(make_request(), endpoints(1))
+        Scheduler(Steps(), [profile("p")], probe).schedule(make_request(target="t"), endpoints(1))
     assert len(probe.cycles) == 1
+    assert probe.attempts == [("t", None)]

@@ -251,6 +251,28 @@ async def test_an_endpoint_without_readable_metrics_is_reachable(
 
 
 @pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("result", "reports"),
+    [
+        (ScrapeConnectionError("refused"), {("metrics-data-source",)}),
+        (ScrapeResponseError("status 404"), {("metrics-data-source",)}),
+        (b"nothing 1\n", {("metrics-data-source", "core-metrics-extractor")}),
+        (PAGE, set()),
+    ],
+)
+async def test_every_scrape_that_told_nothing_is_reported(
+    result: bytes | ScrapeError, reports: set[tuple[str, ...]]
+) -> None:
+    async with running() as world:
+        world.prepare = lambda client: setattr(client, "result", result)
+        client = world.add("a")
+        await asyncio.sleep(5 * INTERVAL)
+        failures = world.probe.scrape_failures
+        assert set(failures) == reports
+        assert len(failures) == (len(client.fetched_at) if reports else 0)
+
+
+@pytest.mark.looptime
 async def test_one_scrape_that_timed_out_is_enough_to_go_elsewhere() -> None:
     async with running() as world:
         hangs = world.add("hangs")

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from prometheus_client import CollectorRegistry
+
 from epp.core.clock import Clock
 from epp.core.decision import Decision, FilterRun, ProfileRun, SchedulingResult, ScorerRun
 from epp.core.endpoint import Endpoint, EndpointMetrics
 from epp.core.request import InferenceRequest, RequestBody
 from epp.datastore.store import Datastore, Pool
+from epp.telemetry.exposition import render
 
 
 class StillClock(Clock):
@@ -20,6 +23,15 @@ class StillClock(Clock):
 
     def timestamp(self) -> float:
         return datetime(2026, 11, 24, 12, 15, 0, 250_000, tzinfo=UTC).timestamp()
+
+
+def series(registry: CollectorRegistry, prefix: str = "") -> dict[str, float]:
+    """Every line of the page that begins with ``prefix``; a line that comes twice is an error."""
+    lines = [line for line in render(registry).split("\n") if not line.startswith("#")]
+    pairs = [line.rsplit(" ", 1) for line in lines if line and line.startswith(prefix)]
+    values = {name: float(value) for name, value in pairs}
+    assert len(values) == len(pairs)
+    return values
 
 
 def endpoint(name: str) -> Endpoint:

@@ -78,15 +78,19 @@ class PrefixCacheScorer(Scorer, PreRequest, EndpointListener):
         endpoint = result.picked[0]
         match = prompt.match
         self._probe.prefix_matched(
-            match.matched_blocks.get(endpoint.id, 0), match.total_blocks, match.block_bytes
+            self.type,
+            self.name,
+            match.matched_blocks.get(endpoint.id, 0),
+            match.total_blocks,
+            match.block_bytes,
         )
         capacity = _positive(endpoint.metrics.cache_num_blocks, self._capacity)
         self._index.add(endpoint.id, prompt.hashes, capacity=capacity)
-        self._probe.prefix_index_sized(len(self._index))
+        self._probe.prefix_index_sized(self.type, self.name, len(self._index))
 
     def endpoint_removed(self, endpoint_id: str) -> None:
         self._index.remove(endpoint_id)
-        self._probe.prefix_index_sized(len(self._index))
+        self._probe.prefix_index_sized(self.type, self.name, len(self._index))
 
     def _match(self, request: InferenceRequest, first: Endpoint) -> PrefixMatch:
         if request.body is None:

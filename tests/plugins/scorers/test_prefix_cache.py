@@ -145,6 +145,7 @@ def test_a_routed_prompt_is_reported_with_what_its_endpoint_had_seen() -> None:
     world.route(make_request("aaaabbbbcccc"), [a, b], b)
     assert world.probe.prefix_matches == [(0, 2, 4), (2, 3, 4), (0, 3, 4)]
     assert world.probe.index_sizes == [2, 3, 6]
+    assert world.probe.prefix_plugins == {("prefix-cache-scorer", world.scorer.name)}
 
 
 @pytest.mark.parametrize("prompt", [None, "aaa"])
