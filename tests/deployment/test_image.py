@@ -10,7 +10,9 @@ from lab.process import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 # Instruction and arguments; continued lines are one.
-STEPS = re.findall(r"^([A-Z]+) +(.*)$", DOCKERFILE.replace("\\\n", " "), re.MULTILINE)
+STEPS: list[tuple[str, str]] = re.findall(
+    r"^([A-Z]+) +(.*)$", DOCKERFILE.replace("\\\n", " "), re.MULTILINE
+)
 
 
 def last(instruction: str) -> str:
