@@ -17,7 +17,7 @@ help:
 	@echo "             COMPARE='COMMAND': beside another picker; see benchmarks/README.md)"
 	@echo "make bench-plots  its curves, as PNG files in build/plots (QUICK=1, COMPARE=... as well)"
 	@echo "make bench-check  has a piece of the picker's work become dearer? ten seconds"
-	@echo "make envtest  a real API server for the tests that want one (needs go; some minutes, once)"
+	@echo "make envtest  a real API server for the tests that want one (needs go; six minutes, once)"
 	@echo "make protos  compile protos/ into epp/extproc/pb/"
 	@echo "make lock    lock requirements/*.txt anew (needs uv)"
 

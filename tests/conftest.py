@@ -39,8 +39,9 @@ def plugin_catalogue() -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Nothing that is skipped goes unseen: this is said after everything else."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if reporter is None:
+        return
     # A skip's text is its place and "Skipped: " with the reason.
-    line = skip_line(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
-    if line and reporter:
+    texts = [str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])]
+    if line := skip_line(text.removeprefix("Skipped: ") for text in texts):
         reporter.write_line(line)

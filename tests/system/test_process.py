@@ -242,3 +242,10 @@ async def test_a_broken_endpoints_file_keeps_the_last_good_one(gateway: Gateway)
     async with gateway.client.get("/v1/models") as response:
         assert response.status == 200
     gateway.picker.endpoints_file.write_text(good)
+
+
+def test_the_image_s_commit_and_reference_are_told(tmp_path: Path) -> None:
+    build = {"EPP_COMMIT": "c0ffee", "EPP_BUILD_REF": "v1"}
+    with run_picker(tmp_path, [], environment=build) as picker:
+        page = picker.metrics()
+    assert 'inference_extension_info{build_ref="v1",commit="c0ffee"} 1' in page
