@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -32,9 +33,14 @@ class Gateway(msgspec.Struct, frozen=True):
 
 
 def run_to_its_end(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The picker with these arguments, which do not let it live."""
+    """The picker with these arguments, which do not let it live.
+
+    It does not find a cluster that this machine's user may have.
+    """
+    cluster = ("HOME", "KUBECONFIG", "KUBERNETES_SERVICE_HOST")
     return subprocess.run(
         [sys.executable, "-m", "epp", *arguments],
+        env={name: value for name, value in os.environ.items() if name not in cluster},
         capture_output=True,
         text=True,
         timeout=30,

@@ -289,7 +289,7 @@ def test_checklist_16_every_flag_of_the_pickers_is_taken(tmp_path: Path) -> None
 
 
 def test_checklist_16_the_pages_of_istio_and_helm_are_taken(tmp_path: Path) -> None:
-    config = Path("config/default-plugins.yaml").read_text()
+    config = Path("config/picker/default-plugins.yaml").read_text()
     istio = [
         *("--pool-name", "inference-model-server-pool"),
         *("--pool-namespace", "inference-model-server"),
