@@ -66,13 +66,11 @@ def read_rewrite(name: str, rule: RewriteRule) -> Rewrite:
     targets = rule.targets if rule.targets is not None else rule.split
     if not targets:
         raise ValueError("spec.rules[].targets: must name at least one model")
-    weights = [target.weight for target in targets]
-    if all(weight is None for weight in weights):
-        weights = [1] * len(targets)
-    if any(weight is not None and weight < 0 for weight in weights):
+    weights = [target.weight or 0 for target in targets]
+    if min(weights) < 0:
         raise ValueError("spec.rules[].targets[].weight: must not be negative")
     if not any(weights):
-        raise ValueError("spec.rules[].targets[].weight: must not be 0 for every target")
+        weights = [1] * len(targets)
     if any(not target.model_rewrite for target in targets):
         raise ValueError("spec.rules[].targets[].modelRewrite: must not be empty")
     return Rewrite(

@@ -63,9 +63,17 @@ async def _from_file(path: str) -> Configuration:
         raise CredentialsError(f"{path}: no such file")
     configuration = Configuration()
     try:
-        await load_kube_config(path, client_configuration=configuration, persist_config=False)
-    except (ConfigException, YAMLError, OSError, ValueError, TypeError, KeyError) as error:
-        raise CredentialsError(f"{path}: {' '.join(str(error).split())}") from None
+        loader = await load_kube_config(
+            path, client_configuration=configuration, persist_config=False
+        )
+    except (TypeError, KeyError, AttributeError) as error:  # it looks without asking
+        raise CredentialsError(f"{path}: not a kubeconfig: {_one_line(error)}") from None
+    except (ConfigException, YAMLError, OSError, ValueError) as error:
+        raise CredentialsError(f"{path}: {_one_line(error)}") from None
+    # Without credentials we would be anonymous from here on, and never be told to load them again.
+    user = loader._user
+    if user is not None and user.value and not (configuration.api_key or configuration.cert_file):
+        raise CredentialsError(f"{path}: the context's user gives no credentials")
     return configuration
 
 
@@ -74,5 +82,9 @@ async def _from_pod(environ: Mapping[str, str], token_file: str, ca_file: str) -
     try:
         InClusterConfigLoader(token_file, ca_file, environ=environ).load_and_set(configuration)
     except (ConfigException, OSError, ValueError) as error:
-        raise CredentialsError(f"the pod's service account: {error}") from None
+        raise CredentialsError(f"the pod's service account: {_one_line(error)}") from None
     return configuration
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

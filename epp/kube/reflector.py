@@ -1,9 +1,10 @@
 """Keeps up with all objects of one kind: list once, then watch.
 
-A watch that ends is resumed where it was; one that the API server no longer remembers (410) starts
-with a new list. Waiting after a failure grows from 0.5 s to 30 s, each wait longer or shorter by
-chance. A kind that is optional, which the cluster may not have (404) or we may not read (403), gets
-one line and a try every half minute, and works as soon as it appears.
+A watch that ends is resumed where it was, also after a server that was away, busy (429) or not well
+(5xx); one that the API server no longer remembers (410) starts with a new list. Waiting after a
+failure grows from 0.5 s to 30 s, each wait longer or shorter by chance, until a watch has lasted.
+A kind that is optional, which the cluster may not have (404) or we may not read (403), gets one
+line and a try every half minute, and works as soon as it appears.
 
 Source: client-go v0.35, tools/cache, for the behaviour.
 """
@@ -13,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from contextlib import aclosing
 from random import Random
 from typing import Generic, TypeAlias, TypeVar
 
@@ -21,19 +21,29 @@ import msgspec
 
 from epp.core.clock import Clock
 from epp.kube.client import ApiError, KubeClient, UnreachableError
-from epp.kube.objects import Event, Failure, ListMetadata, Named, ObjectList, describe
+from epp.kube.objects import (
+    UNREADABLE,
+    Event,
+    Failure,
+    ListMetadata,
+    Named,
+    ObjectList,
+    identify,
+)
 from epp.telemetry import logs
 
 PAGE_ITEMS = 500
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
 LONGEST_ABSENCE_SECONDS = 5.0
-"""Between two tries to reach an API server that does not answer."""
+"""Between two tries to reach an API server that does not answer, or only with an error."""
 
 WATCH_SECONDS = 300
 SHORTEST_WATCH_SECONDS = 1.0
 _GRACE_SECONDS = 30.0
-_FORBIDDEN, _NOT_FOUND, _GONE = 403, 404, 410
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE, _BUSY = 401, 403, 404, 410, 429
+_SERVER_ERROR = 500
+_UNREADABLE = 0
 
 T = TypeVar("T", bound=Named)
 
@@ -73,10 +83,10 @@ class Reflector(Generic[T]):
         self._decoder = msgspec.json.Decoder(kind.type)
         self._objects: dict[str, T] = {}
         self._version = ""
-        self._problem = ""
+        self._problem: int | None = None
         self._wait_seconds = FIRST_WAIT_SECONDS
         self.tried = asyncio.Event()
-        """Set once the kind was listed; for an optional one, once that was tried."""
+        """Set once the kind was listed; for an optional one, once the API server answered."""
 
     async def run(self) -> None:
         """Keep up until cancelled."""
@@ -89,12 +99,10 @@ class Reflector(Generic[T]):
                 self._refused(error)
             except UnreachableError:  # the client says so, once for all kinds
                 self._wait_seconds = min(self._wait_seconds, LONGEST_ABSENCE_SECONDS)
-            except msgspec.DecodeError as error:
-                self._refused(ApiError(_GONE, f"unreadable answer: {error}"))
+            except UNREADABLE as error:
+                self._refused(ApiError(_UNREADABLE, f"unreadable answer: {error}"))
             else:
                 continue
-            if self._kind.is_optional:
-                self.tried.set()
             await self._wait()
 
     async def _list(self) -> None:
@@ -106,7 +114,6 @@ class Reflector(Generic[T]):
         names = self._objects.keys() | objects.keys()
         self._objects = objects
         self._version = page.resource_version
-        self._recovered()
         self._changed(self._objects, names)
         self.tried.set()
 
@@ -128,20 +135,26 @@ class Reflector(Generic[T]):
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(seconds),
         } | self._selection()
-        events = self._client.watch(self._kind.path, query, seconds=seconds + _GRACE_SECONDS)
-        async with aclosing(events):
-            async for line in events:
-                if line:
-                    self._take(msgspec.json.decode(line, type=Event))
-        if self._clock.now() - started < SHORTEST_WATCH_SECONDS:
+        watch = self._client.watch(self._kind.path, query, seconds=seconds + _GRACE_SECONDS)
+        try:
+            async with watch as lines:
+                self._recovered()
+                async for line in lines:
+                    if line:
+                        self._take(msgspec.json.decode(line, type=Event))
+        finally:
+            is_short = self._clock.now() - started < SHORTEST_WATCH_SECONDS
+            if not is_short:
+                self._wait_seconds = FIRST_WAIT_SECONDS
+        if is_short:
             await self._wait()
 
     def _take(self, event: Event) -> None:
-        self._wait_seconds = FIRST_WAIT_SECONDS
         if event.type == "ERROR":
             failure = msgspec.json.decode(event.object, type=Failure)
+            self._version = ""
             raise ApiError(failure.code, failure.message)
-        about = msgspec.json.decode(event.object, type=Named).metadata
+        about = identify(event.object)
         self._version = about.resource_version or self._version
         if event.type == "DELETED":
             if self._objects.pop(about.name, None) is not None:
@@ -156,32 +169,36 @@ class Reflector(Generic[T]):
         """An object and its name; in place of one that is broken what is known of it."""
         try:
             item = self._decoder.decode(raw)
-        except msgspec.DecodeError as error:
-            name = describe(raw)
+        except UNREADABLE as error:
+            about = identify(raw)
             logs.error(
                 logger,
                 "Ignoring an object that cannot be read",
                 kind=self._kind.name,
-                object=name,
+                object=f"{about.namespace}/{about.name}",
                 error=str(error),
             )
-            name = name.partition("/")[2]
-            return name, self._objects.get(name)
+            return about.name, self._objects.get(about.name)
         return item.name, item
 
     def _refused(self, error: ApiError) -> None:
-        """Say what is wrong, once; start with a new list."""
-        self._version = ""
+        """Say what is wrong, once; start with a new list, unless it is not about the version."""
+        if self._kind.is_optional:
+            self.tried.set()
+        if error.status >= _SERVER_ERROR:
+            self._wait_seconds = min(self._wait_seconds, LONGEST_ABSENCE_SECONDS)
+        elif error.status not in (_UNAUTHORIZED, _BUSY):
+            self._version = ""
         if error.status == _GONE:
             return
         if self._is_absent(error):
             self._wait_seconds = LONGEST_WAIT_SECONDS
         if error.status == _NOT_FOUND and self._kind.is_optional:
             self._forget()
-        problem = f"failed to list {self._kind.name}: {error}"
-        if problem == self._problem:
+        if error.status == self._problem:
             return
-        self._problem = problem
+        self._problem = error.status
+        problem = f"failed to list {self._kind.name}: {error}"
         if self._is_absent(error):
             logs.warn(logger, "Going on without a kind of object", error=problem)
         else:
@@ -196,9 +213,8 @@ class Reflector(Generic[T]):
             self._changed(self._objects, names)
 
     def _recovered(self) -> None:
-        self._wait_seconds = FIRST_WAIT_SECONDS
-        if self._problem:
-            self._problem = ""
+        if self._problem is not None:
+            self._problem = None
             logs.log(logger, 0, "Watching again", type=self._kind.name)
 
     async def _wait(self) -> None:
