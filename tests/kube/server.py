@@ -67,7 +67,9 @@ class ApiServer:
     async def start(self) -> None:
         app = web.Application()
         app.router.add_get("/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.01, handler_cancellation=True)
+        self._runner = web.AppRunner(
+            app, shutdown_timeout=0.01, handler_cancellation=True, access_log=None
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self.tls).start()
 
@@ -96,6 +98,7 @@ class ApiServer:
 
     def fail(self, code: int) -> None:
         """Tell watches of an error."""
+        self.version += 1
         self.tell("ERROR", {"kind": "Status", "code": code, "message": "told to"})
 
     def tell(self, kind: str, about: Any) -> None:

@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -233,7 +234,8 @@ async def test_an_emptied_token_file_is_no_crash(tmp_path: Path) -> None:
     client = KubeClient(find_loader("", environ, token_file=str(token), ca_file=str(ca)))
     await client.open()
     assert client._configuration is not None
-    loader = client._configuration.refresh_api_key_hook.__closure__[0].cell_contents
+    hook: Any = client._configuration.refresh_api_key_hook
+    loader = hook.__closure__[0].cell_contents
     loader._token_refresh_period *= 0
     loader._read_token_file()  # from now on it is always to be read again
     token.write_text("")
@@ -248,25 +250,25 @@ async def test_a_new_certificate_of_the_server_is_learnt_from_the_same_file(
     authority = tmp_path / "ca.crt"
 
     async def load() -> Configuration:
-        return Configuration(host=f"https://localhost:{server.port}", ssl_ca_cert=str(authority))
+        return Configuration(host=f"https://localhost:{api.port}", ssl_ca_cert=str(authority))
 
     pairs = [local_pair(), local_pair()]
     contexts = [server_context(pair, METRICS) for pair in pairs]
-    server = ApiServer(contexts[0])
-    await server.start()
+    api = ApiServer(contexts[0])
+    await api.start()
     authority.write_bytes(pairs[0].chain)
     client = KubeClient(load)
     await client.open()
     await client.get(PATH)
-    await server.stop()
-    server.tls = contexts[1]
-    await server.start()
+    await api.stop()
+    api.tls = contexts[1]
+    await api.start()
     authority.write_bytes(pairs[1].chain)
     with pytest.raises(UnreachableError):
         await client.get(PATH)
     await client.get(PATH)
     await client.close()
-    await server.stop()
+    await api.stop()
 
 
 async def test_certificates_that_cannot_be_used_are_told(tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ async def test_a_pod_reads_its_token_again_each_minute(pod: dict[str, str]) -> N
     token = await configuration.get_api_key_with_prefix("BearerToken")
     assert token is not None
     assert "pod" in token
-    loader = configuration.refresh_api_key_hook.__closure__[0].cell_contents
+    hook: Any = configuration.refresh_api_key_hook
+    loader = hook.__closure__[0].cell_contents
     loader.token_expires_at -= loader._token_refresh_period
     assert loader._token_refresh_period.total_seconds() == 60
     assert await configuration.get_api_key_with_prefix("BearerToken") == "bearer rotated"
