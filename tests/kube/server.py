@@ -27,34 +27,25 @@ class Hasty(Random):
         return 0.01
 
 
-class ApiServer:
-    """Objects under ``PATH`` with their history.
+class Collection:
+    """The objects of a kind with their history.
 
     ``requests`` are the queries in order, those of watches with ``watch`` in them; ``list_status``
     and ``watch_status`` other than 200 refuse.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        (self.port,) = free_ports(1)
-        self.tls = tls
+    def __init__(self) -> None:
         self.objects: dict[str, Any] = {}
         self.version = 100
         self.history: list[tuple[int, bytes]] = []
         self.oldest = 0
         self.requests: list[dict[str, str]] = []
-        self.tokens: list[str] = []
-        self.good_token = ""
         self.list_status = self.watch_status = 200
         self.list_answer: bytes | None = None
         self.ends_watches_at_once = False
         self.is_mute = False
         self.watches: set[asyncio.Transport] = set()
         self._news = asyncio.Event()
-        self._runner: web.AppRunner | None = None
-
-    @property
-    def url(self) -> str:
-        return f"{'https' if self.tls else 'http'}://localhost:{self.port}"
 
     @property
     def lists(self) -> list[dict[str, str]]:
@@ -63,21 +54,6 @@ class ApiServer:
     @property
     def watched_from(self) -> list[int]:
         return [int(query["resourceVersion"]) for query in self.requests if "watch" in query]
-
-    async def start(self) -> None:
-        app = web.Application()
-        app.router.add_get("/{path:.*}", self._answer)
-        self._runner = web.AppRunner(
-            app, shutdown_timeout=0.01, handler_cancellation=True, access_log=None
-        )
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self.tls).start()
-
-    async def stop(self) -> None:
-        self.cut()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
 
     def put(self, name: str, **fields: Any) -> None:
         """Create or change an object; ``fields`` may hold more ``metadata``."""
@@ -125,17 +101,11 @@ class ApiServer:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         query = dict(request.query)
-        token = request.headers.get("Authorization", "")
         self.requests.append(query)
-        self.tokens.append(token)
         if self.is_mute:
             await asyncio.Event().wait()
-        if self.good_token and token != self.good_token:
-            return _status(401, "Unauthorized")
-        if request.path != PATH:
-            return _status(404, "the server could not find the requested resource")
         status = self.watch_status if "watch" in query else self.list_status
         if status != 200:
             return _status(status, f"refused with {status}")
@@ -178,6 +148,55 @@ class ApiServer:
         finally:
             self.watches.discard(transport)
         return response
+
+
+class ApiServer(Collection):
+    """The collection at ``PATH``, and others by their paths; ``good_token`` may be demanded."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__()
+        (self.port,) = free_ports(1)
+        self.tls = tls
+        self.collections: dict[str, Collection] = {PATH: self}
+        self.asked: list[str] = []
+        self.tokens: list[str] = []
+        self.good_token = ""
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://localhost:{self.port}"
+
+    def add(self, path: str) -> Collection:
+        """Another collection."""
+        return self.collections.setdefault(path, Collection())
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self._answer)
+        self._runner = web.AppRunner(
+            app, shutdown_timeout=0.01, handler_cancellation=True, access_log=None
+        )
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self.tls).start()
+
+    async def stop(self) -> None:
+        for collection in self.collections.values():
+            collection.cut()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        token = request.headers.get("Authorization", "")
+        self.asked.append(request.path)
+        self.tokens.append(token)
+        if self.good_token and token != self.good_token:
+            return _status(401, "Unauthorized")
+        collection = self.collections.get(request.path)
+        if collection is None:
+            return _status(404, "the server could not find the requested resource")
+        return await collection.answer(request)
 
 
 def _status(code: int, message: str) -> web.Response:
