@@ -3,10 +3,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -335,15 +335,20 @@ def test_a_rewrite_that_cannot_be_meant_keeps_its_last_good_rules(
     assert choose(broken) is None
 
 
-NAMES = ("a", "b", "c")
-PODS = st.builds(
-    make_pod,
-    st.just(""),
-    st.sampled_from(["10.0.0.1", "10.0.0.2", ""]),
-    labels=st.sampled_from([{"app": "vllm"}, {"app": "vllm", "x": "y"}, {"app": "other"}]),
-    annotations=st.sampled_from([None, None, {ACTIVE: "8001"}, {ACTIVE_OLD: ""}]),
-    is_ready=st.booleans(),
-    is_terminating=st.sampled_from([False, False, True]),
+NAMES = ("a", "b")
+MANY = 500  # examples, as what can go wrong takes three events that fit together
+PODS = st.sampled_from(
+    [
+        make_pod(),
+        make_pod(address="10.0.0.2"),
+        make_pod(labels={"app": "vllm", "x": "y"}),
+        make_pod(labels={"app": "other"}),
+        make_pod(annotations={ACTIVE: "8001"}),
+        make_pod(annotations={ACTIVE_OLD: ""}),
+        make_pod(address=""),
+        make_pod(is_ready=False),
+        make_pod(is_terminating=True),
+    ]
 )
 POOLS = st.sampled_from(
     [
@@ -354,38 +359,44 @@ POOLS = st.sampled_from(
         make_pool(8000, is_terminating=True),
     ]
 )
-OBJECTIVES = st.builds(
-    make_objective, st.just(""), st.sampled_from([None, 1, -1]), pool=st.sampled_from(["pool", "q"])
+OBJECTIVES = st.sampled_from(
+    [
+        make_objective("", 1),
+        make_objective("", -1),
+        make_objective("", None),
+        make_objective("", 2, pool="another"),
+        make_objective("", 3, is_terminating=True),
+    ]
 )
-REWRITES = st.builds(
-    make_rewrite,
-    st.just(""),
-    st.builds(rule, st.sampled_from(["m", None]), st.tuples(st.sampled_from("tu"), st.just(1))),
-    pool=st.sampled_from(["pool", "pool", "q"]),
-    created=st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]),
-    is_terminating=st.sampled_from([False, False, True]),
+REWRITES = st.sampled_from(
+    [
+        make_rewrite("", rule("m", ("t", 1))),
+        make_rewrite("", rule("m", ("u", 1)), created="2026-01-01T00:00:00Z"),
+        make_rewrite("", rule(None, ("v", 1), ("w", 2))),
+        make_rewrite("", rule("m", ("x", 1)), pool="another"),
+        make_rewrite("", rule("m", ("y", 1)), is_terminating=True),
+    ]
 )
-KINDS: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "pods": (PODS, NAMES),
-    "pool": (POOLS, ("pool",)),
-    "objectives old": (OBJECTIVES, NAMES),
-    "objectives new": (OBJECTIVES, NAMES),
-    "rewrites old": (REWRITES, NAMES),
-    "rewrites new": (REWRITES, NAMES),
-}
 GROUPS = {"old": EXPERIMENTAL_GROUP, "new": ROUTER_GROUP}
-EVENTS = st.lists(
+Events: TypeAlias = list[tuple[str, dict[str, Any], bool]]
+
+
+def changes(kind: str, items: st.SearchStrategy[Any], *names: str) -> st.SearchStrategy[Any]:
+    """Some objects of a kind that come, change or go, and whether a new list tells it."""
+    objects = st.dictionaries(st.sampled_from(names), items | st.none(), max_size=len(names))
+    return st.tuples(st.just(kind), objects, st.booleans())
+
+
+MEMBERS = st.lists(
+    changes("pods", PODS, *NAMES) | changes("pool", POOLS, "pool"), min_size=6, max_size=12
+)
+POLICIES = st.lists(
     st.one_of(
-        [
-            st.tuples(
-                st.just(kind),
-                st.dictionaries(st.sampled_from(names), st.none() | items, max_size=3),
-                st.booleans(),
-            )
-            for kind, (items, names) in KINDS.items()
-        ]
+        [changes(f"objectives {group}", OBJECTIVES, *NAMES) for group in GROUPS]
+        + [changes(f"rewrites {group}", REWRITES, *NAMES) for group in GROUPS]
     ),
-    max_size=25,
+    min_size=3,
+    max_size=12,
 )
 
 
@@ -419,18 +430,31 @@ def state(world: World) -> Any:
     return datastore.pool, endpoints, chosen, priorities, world.models
 
 
-@given(EVENTS, st.randoms(use_true_random=False))
-def test_any_way_to_the_same_objects_leads_to_the_same_datastore(
-    events: list[tuple[str, dict[str, Any], bool]], random: Random
+@settings(max_examples=MANY)
+@given(MEMBERS, st.permutations(["pods", "pool"]))
+def test_any_way_to_the_same_pods_and_pool_leads_to_the_same_endpoints(
+    events: Events, order: list[str]
 ) -> None:
-    """``events`` change some objects of a kind, as a watch does or as a new list."""
+    assert_way_does_not_matter(events, order)
+
+
+@settings(max_examples=MANY)
+@given(POLICIES, st.permutations([f"{k} {g}" for k in ("objectives", "rewrites") for g in GROUPS]))
+def test_any_way_to_the_same_policies_leads_to_the_same_priorities_and_rules(
+    events: Events, order: list[str]
+) -> None:
+    assert_way_does_not_matter(events, order)
+
+
+def assert_way_does_not_matter(events: Events, order: list[str]) -> None:
+    """A view that saw all events knows what one knows that only gets the last objects."""
     world = World(metrics_port=9090)
     known: dict[str, dict[str, Any]] = {}
-    for kind, changes, is_new_list in events:
+    for kind, changed, is_new_list in events:
         before = known.setdefault(kind, {})
         objects = dict(before) if is_new_list else before
-        names = set(changes) | (set(before) if is_new_list else set())
-        for name, item in changes.items():
+        names = set(changed) | (set(before) if is_new_list else set())
+        for name, item in changed.items():
             objects.pop(name, None)
             if item is not None:
                 objects[name] = named(item, name)
@@ -443,8 +467,8 @@ def test_any_way_to_the_same_objects_leads_to_the_same_datastore(
             if not names:
                 tell(world, kind, objects, [])
     fresh = World(metrics_port=9090)
-    kinds = list(known)
-    random.shuffle(kinds)
-    for kind in kinds:
+    for kind in order:
+        if kind not in known:
+            continue
         tell(fresh, kind, known[kind], list(known[kind]))
     assert state(world) == state(fresh)
