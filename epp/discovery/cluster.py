@@ -181,7 +181,7 @@ def watch_cluster(
     """Endpoints from a cluster, by the pool's object or by a selector on the command line.
 
     Raises:
-        StartError: what to watch, or where, is not told.
+        StartError, OptionsError: what to watch, or where, is not told.
     """
     identity, membership = _what(options, environ)
     try:

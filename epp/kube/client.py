@@ -30,6 +30,7 @@ REQUEST_SECONDS = 30.0
 """For an answer to begin; that of a watch may then go on for longer."""
 
 MAX_EVENT_BYTES = 64 * 1024 * 1024
+_CONNECT_SECONDS = 10.0
 _UNAUTHORIZED, _TOO_LARGE = 401, 413
 
 # The last one is for a request that nobody confirms, in milliseconds.
@@ -119,8 +120,7 @@ class KubeClient:
         Raises:
             ApiError, UnreachableError: there is none.
         """
-        limits = aiohttp.ClientTimeout(total=seconds)
-        response = await self._request(method, path, query, body, limits)
+        response = await self._request(method, path, query, body, seconds)
         try:
             return await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -135,8 +135,7 @@ class KubeClient:
         Raises:
             ApiError, UnreachableError: it was refused; while lines are read, it was cut.
         """
-        limits = aiohttp.ClientTimeout(total=seconds)
-        response = await self._request("GET", path, {**query, "watch": "true"}, None, limits)
+        response = await self._request("GET", path, {**query, "watch": "true"}, None, seconds)
         try:
             async with aclosing(_lines(response)) as lines:
                 yield lines
@@ -149,17 +148,17 @@ class KubeClient:
         path: str,
         query: Mapping[str, str],
         body: Any,
-        limits: aiohttp.ClientTimeout,
+        seconds: float,
     ) -> aiohttp.ClientResponse:
         used = self._configuration
-        response = await self._once(method, path, query, body, limits)
+        response = await self._once(method, path, query, body, seconds)
         if response.status == _UNAUTHORIZED:
             response.release()
             try:
                 await self._reload(used)
             except CredentialsError as error:
                 raise ApiError(_UNAUTHORIZED, str(error)) from None
-            response = await self._once(method, path, query, body, limits)
+            response = await self._once(method, path, query, body, seconds)
         if response.status < 300:
             return response
         try:
@@ -174,12 +173,13 @@ class KubeClient:
         path: str,
         query: Mapping[str, str],
         body: Any,
-        limits: aiohttp.ClientTimeout,
+        seconds: float,
     ) -> aiohttp.ClientResponse:
         configuration = self._configuration
         rest: Any = self._rest  # the package's request() has no types
         if rest is None or configuration is None:
             raise UnreachableError("the client is not open")
+        limits = aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS)
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 headers = await _headers(configuration)

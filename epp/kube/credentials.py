@@ -66,13 +66,14 @@ async def _from_file(path: str) -> Configuration:
         loader = await load_kube_config(
             path, client_configuration=configuration, persist_config=False
         )
+        user = loader._user
+        is_somebody = user is not None and bool(user.value)
     except (TypeError, KeyError, AttributeError) as error:  # it looks without asking
         raise CredentialsError(f"{path}: not a kubeconfig: {_one_line(error)}") from None
     except (ConfigException, YAMLError, OSError, ValueError) as error:
         raise CredentialsError(f"{path}: {_one_line(error)}") from None
     # Without credentials we would be anonymous from here on, and never be told to load them again.
-    user = loader._user
-    if user is not None and user.value and not (configuration.api_key or configuration.cert_file):
+    if is_somebody and not (configuration.api_key or configuration.cert_file):
         raise CredentialsError(f"{path}: the context's user gives no credentials")
     return configuration
 

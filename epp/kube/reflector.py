@@ -84,6 +84,7 @@ class Reflector(Generic[T]):
         self._objects: dict[str, T] = {}
         self._version = ""
         self._problem: int | None = None
+        self._broken: dict[str, str] = {}
         self._wait_seconds = FIRST_WAIT_SECONDS
         self.tried = asyncio.Event()
         """Set once the kind was listed; for an optional one, once the API server answered."""
@@ -171,13 +172,15 @@ class Reflector(Generic[T]):
             item = self._decoder.decode(raw)
         except UNREADABLE as error:
             about = identify(raw)
-            logs.error(
-                logger,
-                "Ignoring an object that cannot be read",
-                kind=self._kind.name,
-                object=f"{about.namespace}/{about.name}",
-                error=str(error),
-            )
+            if self._broken.get(about.name) != about.resource_version:  # a list may repeat it
+                self._broken[about.name] = about.resource_version
+                logs.error(
+                    logger,
+                    "Ignoring an object that cannot be read",
+                    kind=self._kind.name,
+                    object=f"{about.namespace}/{about.name}",
+                    error=str(error),
+                )
             return about.name, self._objects.get(about.name)
         return item.name, item
 

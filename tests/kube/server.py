@@ -30,7 +30,8 @@ class Hasty(Random):
 class Collection:
     """The objects of a kind with their history.
 
-    ``requests`` are the queries in order, those of watches with ``watch`` in them; ``list_status``
+    ``requests`` are the queries in order, those of watches with ``watch`` in them, and ``moments``
+    when they came, in seconds; ``list_status``
     and ``watch_status`` other than 200 refuse.
     """
 
@@ -40,6 +41,7 @@ class Collection:
         self.history: list[tuple[int, bytes]] = []
         self.oldest = 0
         self.requests: list[dict[str, str]] = []
+        self.moments: list[float] = []
         self.list_status = self.watch_status = 200
         self.list_answer: bytes | None = None
         self.ends_watches_at_once = False
@@ -104,6 +106,7 @@ class Collection:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         query = dict(request.query)
         self.requests.append(query)
+        self.moments.append(asyncio.get_running_loop().time())
         if self.is_mute:
             await asyncio.Event().wait()
         status = self.watch_status if "watch" in query else self.list_status

@@ -171,6 +171,8 @@ CONTEXT = "{clusters: [{name: c, cluster: {server: 'http://a'}}], users: [], cur
         "{clusters: [], users: [], contexts: [], current-context: x}",
         CONTEXT + "contexts: [{name: x, context: c}]}",
         CONTEXT + "contexts: [{name: x}]}",
+        CONTEXT.replace("[]", "[{name: u, user: me}]")
+        + "contexts: [{name: x, context: {cluster: c, user: u}}]}",
         CONTEXT + "contexts: [{context: {cluster: c}}]}",
         CONTEXT + "contexts: [{name: x, context: {cluster: other}}]}",
         "contexts: \xff",
