@@ -84,6 +84,9 @@ async def _from_pod(environ: Mapping[str, str], token_file: str, ca_file: str) -
         InClusterConfigLoader(token_file, ca_file, environ=environ).load_and_set(configuration)
     except (ConfigException, OSError, ValueError) as error:
         raise CredentialsError(f"the pod's service account: {_one_line(error)}") from None
+    # Differs: $HTTPS_PROXY does not count in a pod. Where it is set, $NO_PROXY has the API server's
+    # address as one of a range, which Go understands and the HTTP client here does not.
+    configuration.client_session_kwargs = {"trust_env": False}
     return configuration
 
 

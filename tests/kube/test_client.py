@@ -271,6 +271,27 @@ async def test_a_new_certificate_of_the_server_is_learnt_from_the_same_file(
     await api.stop()
 
 
+async def test_a_pod_asks_the_api_server_without_a_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
+    pair = local_pair()
+    token, ca = tmp_path / "token", tmp_path / "ca.crt"
+    token.write_text("t")
+    ca.write_bytes(pair.chain)
+    async with serving(server_context(pair, METRICS)) as api:
+        environ = {
+            "KUBERNETES_SERVICE_HOST": "localhost",
+            "KUBERNETES_SERVICE_PORT": str(api.port),
+        }
+        client = KubeClient(find_loader("", environ, token_file=str(token), ca_file=str(ca)))
+        await client.open()
+        await client.get(PATH)
+        await client.close()
+    assert api.tokens == ["bearer t"]
+
+
 async def test_certificates_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     path = tmp_path / "ca.crt"
 

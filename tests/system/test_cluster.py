@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from epp.core.clock import Clock
 from epp.datastore.store import Datastore, Pool
 from epp.discovery.cluster import ClusterWatch, watch_cluster
 from epp.flags.options import read_options
-from epp.kube.client import KubeClient
+from epp.kube.client import ApiError, KubeClient
 from epp.kube.credentials import find_loader
 from epp.kube.objects import EXPERIMENTAL_GROUP, ROUTER_GROUP, STABLE_GROUP, Pod
 from epp.kube.reflector import Kind, Reflector
@@ -25,6 +26,7 @@ pytestmark = [pytest.mark.system, pytest.mark.skipif(bool(missing()), reason=mis
 
 NAMESPACE = "inference-model-server"
 POOL = "inference-model-server-pool"
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 LABELS = {"app": "inference-model-server"}
 ABSENT = "Going on without a kind of object"
 
@@ -197,6 +199,20 @@ async def test_an_api_server_that_goes_and_returns_costs_no_endpoint(
     assert told.count("Kubernetes API server is reachable again") == 1
 
 
+async def test_in_a_pod_a_rotated_token_is_read_again(cluster: Cluster, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("the one before")
+    environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(cluster.port)}
+    loader = find_loader("", environ, token_file=str(token), ca_file=str(cluster.certificate))
+    client = KubeClient(loader)
+    await client.open()
+    with pytest.raises(ApiError, match="Unauthorized"):
+        await client.get(PODS)
+    token.write_text(cluster.token(NAMESPACE))
+    assert b'"kind":"PodList"' in await client.get(PODS)
+    await client.close()
+
+
 async def test_a_version_that_the_api_server_has_forgotten_costs_a_new_list(
     cluster: Cluster, environ: dict[str, str]
 ) -> None:
@@ -205,7 +221,7 @@ async def test_a_version_that_the_api_server_has_forgotten_costs_a_new_list(
     seen: list[set[str]] = []
     reflector = Reflector(
         client,
-        Kind("*v1.Pod", f"/api/v1/namespaces/{NAMESPACE}/pods", Pod),
+        Kind("*v1.Pod", PODS, Pod),
         lambda pods, _: seen.append(set(pods)),
         clock=Clock(),
         random=Hasty(),
