@@ -1,8 +1,9 @@
 """Keeps up with all objects of one kind: list once, then watch.
 
 A watch that ends is resumed where it was, also after a server that was away, busy (429) or not well
-(5xx); one that the API server no longer remembers (410) starts with a new list. Waiting after a
-failure grows from 0.5 s to 30 s, each wait longer or shorter by chance, until a watch has lasted.
+(5xx); one that the API server no longer remembers (410) starts with a new list. Waiting grows
+from 0.5 s to 30 s while the same trouble is met again, each wait longer or shorter by chance, until
+a watch has lasted.
 A kind that is optional, which the cluster may not have (404) or we may not read (403), gets one
 line and a try every half minute, and works as soon as it appears.
 
@@ -35,7 +36,7 @@ from epp.telemetry import logs
 PAGE_ITEMS = 500
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
-LONGEST_ABSENCE_SECONDS = 5.0
+LONGEST_ABSENCE_SECONDS = 3.0
 """Between two tries to reach an API server that does not answer, or only with an error."""
 
 WATCH_SECONDS = 300
@@ -43,7 +44,8 @@ SHORTEST_WATCH_SECONDS = 1.0
 _GRACE_SECONDS = 30.0
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE, _BUSY = 401, 403, 404, 410, 429
 _SERVER_ERROR = 500
-_UNREADABLE = 0
+# Troubles that are no HTTP status.
+_UNREADABLE, _AWAY, _SHORT = 0, -1, -2
 
 T = TypeVar("T", bound=Named)
 
@@ -85,6 +87,7 @@ class Reflector(Generic[T]):
         self._version = ""
         self._problem: int | None = None
         self._broken: dict[str, str] = {}
+        self._trouble: int | None = None
         self._wait_seconds = FIRST_WAIT_SECONDS
         self.tried = asyncio.Event()
         """Set once the kind was listed; for an optional one, once the API server answered."""
@@ -98,13 +101,12 @@ class Reflector(Generic[T]):
                 await self._watch()
             except ApiError as error:
                 self._refused(error)
+                await self._wait(_AWAY if _is_unwell(error) else error.status)
             except UnreachableError:  # the client says so, once for all kinds
-                self._wait_seconds = min(self._wait_seconds, LONGEST_ABSENCE_SECONDS)
+                await self._wait(_AWAY)
             except UNREADABLE as error:
                 self._refused(ApiError(_UNREADABLE, f"unreadable answer: {error}"))
-            else:
-                continue
-            await self._wait()
+                await self._wait(_UNREADABLE)
 
     async def _list(self) -> None:
         query = {"limit": str(PAGE_ITEMS)} | self._selection()
@@ -146,9 +148,9 @@ class Reflector(Generic[T]):
         finally:
             is_short = self._clock.now() - started < SHORTEST_WATCH_SECONDS
             if not is_short:
-                self._wait_seconds = FIRST_WAIT_SECONDS
+                self._trouble = None
         if is_short:
-            await self._wait()
+            await self._wait(_SHORT)
 
     def _take(self, event: Event) -> None:
         if event.type == "ERROR":
@@ -188,27 +190,23 @@ class Reflector(Generic[T]):
         """Say what is wrong, once; start with a new list, unless it is not about the version."""
         if self._kind.is_optional:
             self.tried.set()
-        if error.status >= _SERVER_ERROR:
-            self._wait_seconds = min(self._wait_seconds, LONGEST_ABSENCE_SECONDS)
-        elif error.status not in (_UNAUTHORIZED, _BUSY):
+        if not _is_unwell(error) and error.status != _UNAUTHORIZED:
             self._version = ""
         if error.status == _GONE:
             return
-        if self._is_absent(error):
-            self._wait_seconds = LONGEST_WAIT_SECONDS
         if error.status == _NOT_FOUND and self._kind.is_optional:
             self._forget()
         if error.status == self._problem:
             return
         self._problem = error.status
         problem = f"failed to list {self._kind.name}: {error}"
-        if self._is_absent(error):
+        if self._is_absent(error.status):
             logs.warn(logger, "Going on without a kind of object", error=problem)
         else:
             logs.error(logger, "Failed to watch", type=self._kind.name, error=problem)
 
-    def _is_absent(self, error: ApiError) -> bool:
-        return self._kind.is_optional and error.status in (_FORBIDDEN, _NOT_FOUND)
+    def _is_absent(self, status: int) -> bool:
+        return self._kind.is_optional and status in (_FORBIDDEN, _NOT_FOUND)
 
     def _forget(self) -> None:
         names, self._objects = list(self._objects), {}
@@ -220,10 +218,18 @@ class Reflector(Generic[T]):
             self._problem = None
             logs.log(logger, 0, "Watching again", type=self._kind.name)
 
-    async def _wait(self) -> None:
-        seconds = self._wait_seconds
-        self._wait_seconds = min(2 * seconds, LONGEST_WAIT_SECONDS)
+    async def _wait(self, trouble: int) -> None:
+        if trouble != self._trouble:
+            self._trouble, self._wait_seconds = trouble, FIRST_WAIT_SECONDS
+        longest = LONGEST_ABSENCE_SECONDS if trouble == _AWAY else LONGEST_WAIT_SECONDS
+        seconds = longest if self._is_absent(trouble) else min(self._wait_seconds, longest)
+        self._wait_seconds = 2 * seconds
         await asyncio.sleep(seconds * self._random.uniform(0.5, 1.5))
 
     def _selection(self) -> dict[str, str]:
         return {"fieldSelector": self._kind.field_selector} if self._kind.field_selector else {}
+
+
+def _is_unwell(error: ApiError) -> bool:
+    """Whether the API server could not answer now, whatever it was asked."""
+    return error.status == _BUSY or error.status >= _SERVER_ERROR

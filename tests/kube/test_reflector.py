@@ -266,15 +266,29 @@ async def test_waits_grow_to_their_limits_and_shrink_when_a_watch_has_lasted(
         await until(lambda: server.watches)
         server.watch_status = 400
         server.cut()
-        await until(lambda: reflector._wait_seconds == LONGEST_WAIT_SECONDS)
+        await until(lambda: reflector._wait_seconds == 2 * LONGEST_WAIT_SECONDS)
         server.watch_status = server.list_status = 503
-        await until(lambda: reflector._wait_seconds <= 2 * LONGEST_ABSENCE_SECONDS)
+        await until(lambda: reflector._wait_seconds == 2 * LONGEST_ABSENCE_SECONDS)
         server.watch_status = server.list_status = 200
         await until(lambda: server.watches)
-        assert reflector._wait_seconds > FIRST_WAIT_SECONDS
+        assert reflector._wait_seconds == 2 * LONGEST_ABSENCE_SECONDS
         clock.advance(2)
         server.cut()
-        await until(lambda: reflector._wait_seconds <= 2 * FIRST_WAIT_SECONDS)
+        await until(lambda: reflector._wait_seconds == 2 * FIRST_WAIT_SECONDS)
+
+
+async def test_a_long_absence_does_not_delay_what_comes_after_it(
+    server: ApiServer, client: KubeClient, seen: Seen
+) -> None:
+    async with reflecting(client, seen) as reflector:
+        await until(lambda: server.watches)
+        await server.stop()
+        await until(lambda: reflector._wait_seconds == 2 * LONGEST_ABSENCE_SECONDS)
+        pod_at(server, "a", "10.0.0.1")
+        server.forget_history()
+        await server.start()
+        await until(lambda: "a" in seen.addresses)
+        assert reflector._wait_seconds == 2 * FIRST_WAIT_SECONDS
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -291,7 +305,7 @@ async def test_an_optional_kind_may_be_absent_and_appear(
         await reflector.tried.wait()
         await until(lambda: len(server.requests) == 3)
         assert messages(caplog) == ["Going on without a kind of object"]
-        assert reflector._wait_seconds == LONGEST_WAIT_SECONDS
+        assert reflector._wait_seconds == 2 * LONGEST_WAIT_SECONDS
         server.list_status = 200
         pod_at(server, "a", "10.0.0.1")
         await until(lambda: seen.addresses)
