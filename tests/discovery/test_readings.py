@@ -107,7 +107,11 @@ def test_the_newer_name_of_targets_wins_and_a_rule_may_be_for_every_model() -> N
     [
         ({}, "spec.rules[].targets: must name at least one model"),
         (rule("m"), "spec.rules[].targets: must name at least one model"),
-        (rule("m", ("a", 1), ("b", -1)), "spec.rules[].targets[].weight: must not be negative"),
+        (
+            rule("m", ("a", 1), ("b", -1)),
+            "spec.rules[].targets[].weight: must be within 0..1000000",
+        ),
+        (rule("m", ("a", 10**400)), "spec.rules[].targets[].weight: must be within 0..1000000"),
         (rule("m", ("", 1)), "spec.rules[].targets[].modelRewrite: must not be empty"),
     ],
 )
