@@ -64,7 +64,8 @@ class KubeClient:
     """The API server, as the one that the loader says we are.
 
     That it cannot be reached is logged once, and once that it can be again. A request that is
-    refused for its credentials is tried once more with credentials loaded anew.
+    refused for its credentials is tried once more with credentials loaded anew. The first request
+    opens the client if nobody did.
     """
 
     def __init__(self, load: Loader) -> None:
@@ -150,6 +151,11 @@ class KubeClient:
         body: Any,
         seconds: float,
     ) -> aiohttp.ClientResponse:
+        if self._configuration is None:
+            try:
+                await self._reload(None)
+            except CredentialsError as error:
+                raise self._lost(error) from None
         used = self._configuration
         response = await self._once(method, path, query, body, seconds)
         if response.status == _UNAUTHORIZED:
@@ -178,7 +184,7 @@ class KubeClient:
         configuration = self._configuration
         rest: Any = self._rest  # the package's request() has no types
         if rest is None or configuration is None:
-            raise UnreachableError("the client is not open")
+            raise UnreachableError("the client is closed")
         limits = aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS)
         try:
             async with asyncio.timeout(REQUEST_SECONDS):

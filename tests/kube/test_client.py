@@ -166,8 +166,25 @@ async def test_a_cancelled_watch_leaves_nothing_behind(
 async def test_a_closed_client_asks_no_more(server: ApiServer) -> None:
     async with client_of(server) as client:
         await client.get(PATH)
-    with pytest.raises(UnreachableError, match="not open"):
+    with pytest.raises(UnreachableError, match="is closed"):
         await client.get(PATH)
+
+
+async def test_the_first_request_opens_the_client(server: ApiServer) -> None:
+    loads: list[str] = []
+
+    async def load() -> Configuration:
+        loads.append(server.url)
+        if len(loads) == 1:
+            raise CredentialsError("not yet")
+        return Configuration(host=server.url)
+
+    client = KubeClient(load)
+    with pytest.raises(UnreachableError, match="not yet"):
+        await client.get(PATH)
+    await asyncio.gather(*(client.get(PATH) for _ in range(6)))
+    assert len(loads) == 2
+    await client.close()
 
 
 async def test_refused_credentials_are_loaded_anew_once_for_all_requests(
