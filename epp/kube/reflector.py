@@ -131,7 +131,6 @@ class Reflector(Generic[T]):
 
     async def _watch(self) -> None:
         """Follow from the last version until the server ends it or something fails."""
-        started = self._clock.now()
         seconds = round(WATCH_SECONDS * self._random.uniform(1, 2))
         query = {
             "resourceVersion": self._version,
@@ -139,16 +138,17 @@ class Reflector(Generic[T]):
             "timeoutSeconds": str(seconds),
         } | self._selection()
         watch = self._client.watch(self._kind.path, query, seconds=seconds + _GRACE_SECONDS)
-        try:
-            async with watch as lines:
-                self._recovered()
+        async with watch as lines:
+            self._recovered()
+            started = self._clock.now()
+            try:
                 async for line in lines:
                     if line:
                         self._take(msgspec.json.decode(line, type=Event))
-        finally:
-            is_short = self._clock.now() - started < SHORTEST_WATCH_SECONDS
-            if not is_short:
-                self._trouble = None
+            finally:
+                is_short = self._clock.now() - started < SHORTEST_WATCH_SECONDS
+                if not is_short:
+                    self._trouble = None
         if is_short:
             await self._wait(_SHORT)
 
