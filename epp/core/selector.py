@@ -46,11 +46,9 @@ class Requirement(msgspec.Struct, frozen=True):
             case "absent":
                 return value is None
         (bound,) = self.values
-        try:
-            number = int(value or "")
-        except ValueError:
+        if value is None or len(value) > _LONGEST or not value.isdecimal():
             return False
-        return number < int(bound) if self.operator == "<" else number > int(bound)
+        return int(value) < int(bound) if self.operator == "<" else int(value) > int(bound)
 
 
 class Selector(msgspec.Struct, frozen=True):
@@ -96,7 +94,7 @@ def _requirement(match: re.Match[str]) -> Requirement:
         return Requirement(match["absent_key"], "absent")
     key = match["key"]
     if match["order"]:
-        return Requirement(key, match["order"], frozenset({match["number"]}))
+        return Requirement(key, match["order"], frozenset({_short(match["number"])}))
     if match["operator"]:
         operator = "notin" if match["operator"] == "!=" else "in"
         return Requirement(key, operator, frozenset({_short(match["value"])}))

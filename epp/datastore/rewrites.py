@@ -40,7 +40,9 @@ class Rewrites:
     def __init__(self, rules: Iterable[Rewrite] = ()) -> None:
         self._by_model: dict[str, _Choice] = {}
         self._generic: _Choice | None = None
+        self._names: set[str] = set()
         for rule in rules:
+            self._names.update(rule.models, (target.model for target in rule.targets))
             choice = _Choice(rule)
             for model in rule.models:
                 self._by_model.setdefault(model, choice)
@@ -53,9 +55,8 @@ class Rewrites:
         return (choice.name, choice.draw(random)) if choice else None
 
     def models(self) -> set[str]:
-        """Every model that a rule names."""
-        choices = [*self._by_model.values(), *([self._generic] if self._generic else ())]
-        return {*self._by_model, *(model for choice in choices for model in choice.models)}
+        """Every model that a rule names, those of rules behind others included."""
+        return set(self._names)
 
 
 class _Choice:
@@ -63,8 +64,8 @@ class _Choice:
 
     def __init__(self, rule: Rewrite) -> None:
         self.name = rule.name
-        self.models = [target.model for target in rule.targets]
+        self._models = [target.model for target in rule.targets]
         self._sums = list(accumulate(target.weight for target in rule.targets))
 
     def draw(self, random: Random) -> str:
-        return self.models[bisect_right(self._sums, random.random() * self._sums[-1])]
+        return self._models[bisect_right(self._sums, random.random() * self._sums[-1])]

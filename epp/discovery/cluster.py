@@ -41,6 +41,9 @@ from epp.telemetry import logs
 
 logger = logging.getLogger("controller")
 
+OPTIONAL_SECONDS = 5.0
+"""How long readiness waits for the kinds that it does not need, once one of them was answered."""
+
 _POOL_VERSIONS = {STABLE_GROUP: "v1", EXPERIMENTAL_GROUP: "v1alpha2"}
 _OPTIONAL_VERSION = "v1alpha2"
 _POD_OF_DEPLOYMENT = re.compile(r"(.+)-[a-z0-9]+-[a-z0-9]+")
@@ -92,16 +95,20 @@ class ClusterWatch:
         """Watch until cancelled.
 
         Pool and pods are last to be listed: when they make the picker ready, priorities and rules
-        are in force, as far as there are any.
+        are in force, as far as there are any and the API server tells of them without delay.
         """
-        async with asyncio.TaskGroup() as tasks:
-            for reflector in self._optional:
-                tasks.create_task(reflector.run())
-            for reflector in self._optional:
-                await reflector.tried.wait()
-            for reflector in self._needed:
-                tasks.create_task(reflector.run())
-            tasks.create_task(self._tell_of_twin())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for reflector in self._optional:
+                    tasks.create_task(reflector.run())
+                if tried := [tasks.create_task(each.tried.wait()) for each in self._optional]:
+                    await asyncio.wait(tried, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(tried, timeout=OPTIONAL_SECONDS)
+                for reflector in self._needed:
+                    tasks.create_task(reflector.run())
+                tasks.create_task(self._tell_of_twin())
+        finally:
+            await self.client.close()
 
     def _pool_changed(self, pools: Mapping[str, InferencePool], names: Names) -> None:
         self._view.pool_changed(pools, names)
@@ -174,7 +181,7 @@ def watch_cluster(
     """Endpoints from a cluster, by the pool's object or by a selector on the command line.
 
     Raises:
-        StartError: what to watch, or where, is not told.
+        StartError, OptionsError: what to watch, or where, is not told.
     """
     identity, membership = _what(options, environ)
     try:

@@ -16,6 +16,7 @@ from epp.kube.objects import InferencePool, RewriteRule
 
 ACTIVE_PORTS = ("llm-d.ai/active-ports", "inference.networking.k8s.io/active-ports")
 MAX_PORT = 65535
+MAX_WEIGHT = 1_000_000
 _LEADING_NUMBER = re.compile(r"\s*([0-9]{1,9})")
 
 
@@ -57,7 +58,8 @@ def read_membership(pool: InferencePool, *, is_stable: bool) -> Membership:
 def read_rewrite(name: str, rule: RewriteRule) -> Rewrite:
     """One rule of the object ``name``.
 
-    Targets without a weight are never chosen where others have one; where none has, all are alike.
+    Targets without a weight, or with 0, are never chosen where others have one; where none has, all
+    are alike.
 
     Raises:
         ValueError: nothing can be meant by it; the text names the field and the rule.
@@ -66,13 +68,11 @@ def read_rewrite(name: str, rule: RewriteRule) -> Rewrite:
     targets = rule.targets if rule.targets is not None else rule.split
     if not targets:
         raise ValueError("spec.rules[].targets: must name at least one model")
-    weights = [target.weight for target in targets]
-    if all(weight is None for weight in weights):
-        weights = [1] * len(targets)
-    if any(weight is not None and weight < 0 for weight in weights):
-        raise ValueError("spec.rules[].targets[].weight: must not be negative")
+    weights = [target.weight or 0 for target in targets]
+    if not 0 <= min(weights) <= max(weights) <= MAX_WEIGHT:
+        raise ValueError(f"spec.rules[].targets[].weight: must be within 0..{MAX_WEIGHT}")
     if not any(weights):
-        raise ValueError("spec.rules[].targets[].weight: must not be 0 for every target")
+        weights = [1] * len(targets)
     if any(not target.model_rewrite for target in targets):
         raise ValueError("spec.rules[].targets[].modelRewrite: must not be empty")
     return Rewrite(

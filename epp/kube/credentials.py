@@ -63,9 +63,18 @@ async def _from_file(path: str) -> Configuration:
         raise CredentialsError(f"{path}: no such file")
     configuration = Configuration()
     try:
-        await load_kube_config(path, client_configuration=configuration, persist_config=False)
-    except (ConfigException, YAMLError, OSError, ValueError, TypeError, KeyError) as error:
-        raise CredentialsError(f"{path}: {' '.join(str(error).split())}") from None
+        loader = await load_kube_config(
+            path, client_configuration=configuration, persist_config=False
+        )
+        user = loader._user
+        is_somebody = user is not None and bool(user.value)
+    except (TypeError, KeyError, AttributeError) as error:  # it looks without asking
+        raise CredentialsError(f"{path}: not a kubeconfig: {_one_line(error)}") from None
+    except (ConfigException, YAMLError, OSError, ValueError) as error:
+        raise CredentialsError(f"{path}: {_one_line(error)}") from None
+    # Without credentials we would be anonymous from here on, and never be told to load them again.
+    if is_somebody and not (configuration.api_key or configuration.cert_file):
+        raise CredentialsError(f"{path}: the context's user gives no credentials")
     return configuration
 
 
@@ -74,5 +83,12 @@ async def _from_pod(environ: Mapping[str, str], token_file: str, ca_file: str) -
     try:
         InClusterConfigLoader(token_file, ca_file, environ=environ).load_and_set(configuration)
     except (ConfigException, OSError, ValueError) as error:
-        raise CredentialsError(f"the pod's service account: {error}") from None
+        raise CredentialsError(f"the pod's service account: {_one_line(error)}") from None
+    # Differs: $HTTPS_PROXY does not count in a pod. Where it is set, $NO_PROXY has the API server's
+    # address as one of a range, which Go understands and the HTTP client here does not.
+    configuration.client_session_kwargs = {"trust_env": False}
     return configuration
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -9,13 +9,15 @@ llm-d-router v0.10, config/crd.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 STABLE_GROUP = "inference.networking.k8s.io"
 EXPERIMENTAL_GROUP = "inference.networking.x-k8s.io"
 ROUTER_GROUP = "llm-d.ai"
+
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: wrong JSON or another type, wrong UTF-8, nested too deeply."""
 
 
 class Object(msgspec.Struct, frozen=True, rename="camel"):
@@ -212,10 +214,21 @@ class Failure(Object, frozen=True):
     message: str = ""
 
 
-def describe(raw: msgspec.Raw) -> str:
-    """``namespace/name`` of an object that could not be decoded, as far as it tells."""
+class Identity(Object, frozen=True):
+    """Which object it is, and in which state; empty where it does not tell."""
+
+    namespace: str = ""
+    name: str = ""
+    resource_version: str = ""
+
+
+class _Identified(Object, frozen=True):
+    metadata: Identity
+
+
+def identify(raw: msgspec.Raw) -> Identity:
+    """Which object it is; also of one that cannot be read otherwise."""
     try:
-        metadata: Any = msgspec.json.decode(raw).get("metadata")
-        return f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
-    except (msgspec.DecodeError, AttributeError):
-        return "an object without metadata"
+        return msgspec.json.decode(raw, type=_Identified).metadata
+    except UNREADABLE:
+        return Identity()

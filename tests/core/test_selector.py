@@ -4,7 +4,14 @@ import pytest
 
 from epp.core.selector import Selector, SelectorError
 
-LABELS = {"app": "vllm", "env": "prod", "size": "7", "example.com/gpu": "h100", "empty": ""}
+LABELS = {
+    "app": "vllm",
+    "env": "prod",
+    "size": "7",
+    "odd": "1_0",
+    "example.com/gpu": "h100",
+    "empty": "",
+}
 
 
 @pytest.mark.parametrize(
@@ -28,6 +35,8 @@ LABELS = {"app": "vllm", "env": "prod", "size": "7", "example.com/gpu": "h100", 
         ("size>6", True),
         ("size > 7", False),
         ("size<8", True),
+        ("size>-1", True),
+        ("odd>1", False),
         ("app>1", False),
         ("tier<1", False),
         ("example.com/gpu=h100", True),
@@ -45,7 +54,15 @@ def test_a_selector_takes_the_objects_it_describes(text: str, expected: bool) ->
     "text",
     [
         *("", ",", "app=vllm,", "=x", "app=a b", "app in a", "app in (a", "app in (a,(b))"),
-        *("a>x", "-a", "app=" + "x" * 64, "env in (a b)", "app=vllm env=prod", "app!vllm"),
+        *(
+            "a>x",
+            "-a",
+            "app=" + "x" * 64,
+            "env in (a b)",
+            "app=vllm env=prod",
+            "app!vllm",
+            "n>" + "1" * 64,
+        ),
     ],
 )
 def test_what_is_no_selector_is_refused(text: str) -> None:

@@ -41,5 +41,5 @@ def test_targets_are_chosen_by_their_weights() -> None:
 
 
 def test_every_name_in_a_rule_is_told() -> None:
-    rewrites = Rewrites([rule("r", "m", a=1, b=3), rule("g", c=1)])
-    assert rewrites.models() == {"m", "a", "b", "c"}
+    rewrites = Rewrites([rule("r", "m", a=1, b=3), rule("g", c=1), rule("behind", "m", d=1)])
+    assert rewrites.models() == {"m", "a", "b", "c", "d"}

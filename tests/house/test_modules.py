@@ -19,6 +19,8 @@ MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if GENERATED not in pa
 MIRRORED = (
     *("core", "plugins", "scheduling", "prefixcache", "datastore", "config", "flags", "http2"),
     "tls",
+    "kube",
+    "discovery",
 )
 MAX_LINES = 400
 
