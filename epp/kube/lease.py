@@ -26,7 +26,7 @@ import msgspec
 
 from epp.core.clock import Clock
 from epp.kube.client import ApiError, KubeClient, UnreachableError
-from epp.kube.objects import Object
+from epp.kube.objects import UNREADABLE, Object
 from epp.telemetry import logs
 
 JITTER = 1.2
@@ -146,12 +146,16 @@ class Elector:
                     acquireTime=now,
                     renewTime=now,
                 )
-        except (ApiError, UnreachableError, TimeoutError, msgspec.MsgspecError) as error:
+        except (ApiError, UnreachableError, TimeoutError, *UNREADABLE) as error:
             self._complain("Could not release the lease", error)
             return
         logs.log(logger, 0, "Released the lease", lease=self._name)
 
     async def _renew(self) -> None:
+        """Renew the lease, at the first try or later ones.
+
+        Differs: another one's name in it ends it at once; the Go picker goes on trying.
+        """
         seconds = self._timing.renew_seconds
         try:
             async with asyncio.timeout(seconds):
@@ -176,7 +180,7 @@ class Elector:
             if error.status != _CONFLICT:
                 self._complain("Cannot take part in leader election", error)
             return False
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             self._complain("Cannot take part in leader election", error)
             return False
         self._problem = ""

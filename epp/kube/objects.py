@@ -18,6 +18,10 @@ EXPERIMENTAL_GROUP = "inference.networking.x-k8s.io"
 ROUTER_GROUP = "llm-d.ai"
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: wrong JSON or another type, wrong UTF-8, nested too deeply."""
+
+
 class Object(msgspec.Struct, frozen=True, rename="camel"):
     """Base: snake_case here is camelCase in JSON; unknown fields are skipped."""
 

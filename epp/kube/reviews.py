@@ -21,7 +21,7 @@ import msgspec
 
 from epp.core.clock import Clock
 from epp.kube.client import ApiError, KubeClient, UnreachableError
-from epp.kube.objects import Object
+from epp.kube.objects import UNREADABLE, Object
 from epp.telemetry import logs
 from epp.telemetry.server import Refusal
 
@@ -148,7 +148,7 @@ class Reviews:
             async with asyncio.timeout(REVIEW_SECONDS), self._slots:
                 answer = await self._ask(kind, spec)
             status = msgspec.json.decode(answer, type=kind.answer).status
-        except (ApiError, UnreachableError, TimeoutError, msgspec.DecodeError) as error:
+        except (ApiError, UnreachableError, TimeoutError, *UNREADABLE) as error:
             self._complain(kind, error)
             return None
         self._failing.discard(kind.name)

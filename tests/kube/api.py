@@ -30,7 +30,7 @@ class LoopClock(Clock):
 class FakeClient(KubeClient):
     """Asks ``answer`` for the answer after ``delay`` seconds; takes notes of what was sent."""
 
-    def __init__(self, answer: Callable[[str, str, Body], Body]) -> None:
+    def __init__(self, answer: Callable[[str, str, Body], Body | bytes]) -> None:
         self.answer = answer
         self.delay = 0.0
         self.failure: Exception | None = None
@@ -49,7 +49,8 @@ class FakeClient(KubeClient):
         await asyncio.sleep(self.delay)
         if self.failure is not None:
             raise self.failure
-        return json.dumps(self.answer(method, path, body)).encode()
+        answer = self.answer(method, path, body)
+        return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
 
 
 class Objects:

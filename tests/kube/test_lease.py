@@ -403,7 +403,9 @@ async def test_without_the_rights_there_is_one_line_and_no_leader_until_they_are
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("lease", ["text", {"spec": {"leaseDurationSeconds": "long"}}])
+@pytest.mark.parametrize(
+    "lease", ["text", {"spec": {"leaseDurationSeconds": "long"}}, b"{", b'{"spec": "\xff"}']
+)
 async def test_an_answer_that_is_no_lease_is_a_failure_like_others(
     lease: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -260,7 +260,9 @@ async def test_a_review_that_takes_too_long_has_failed(caplog: pytest.LogCapture
     assert errors(caplog) == [{"error": "no answer within 10 s"}]
 
 
-@pytest.mark.parametrize("answer", ["text", {}, {"status": {"authenticated": "yes"}}])
+@pytest.mark.parametrize(
+    "answer", ["text", {}, {"status": {"authenticated": "yes"}}, b"{", b'{"status": "\xff"}']
+)
 async def test_an_answer_that_is_no_review_is_a_failure(
     answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
