@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
 
 import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from epp.telemetry import exposition
+from epp.telemetry import exposition, logs
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.profile import DEFAULT_SECONDS, MAX_SECONDS, Profiler, ProfilerBusyError
 
@@ -17,12 +20,30 @@ DEFAULT_LIMIT = 100
 _LARGE_BYTES = 64 * 1024
 _STOP_SECONDS = 1.0
 
+logger = logging.getLogger("metrics")
+
+
+class Refusal(NamedTuple):
+    """Why a request is not answered: the HTTP status and one line."""
+
+    status: int
+    text: str
+
+
+class Authorize(Protocol):
+    """Decides about a request by its method, its path and its Authorization header."""
+
+    async def __call__(self, method: str, path: str, authorization: str) -> Refusal | None:
+        """None if it may be answered; the header is empty where there is none."""
+
 
 class MetricsServer:
     """Serves a registry, a decision log and, where there is a profiler, CPU profiles.
 
     ``host`` None means every address, ``port`` 0 any free one; without ``tls`` it is plain HTTP.
     Long pages are made in pieces that let other tasks run in between.
+    ``authorize`` is asked before anything else, for paths that do not exist, too; without it
+    everybody may read.
     """
 
     def __init__(
@@ -34,6 +55,7 @@ class MetricsServer:
         profiler: Profiler | None = None,
         *,
         tls: ssl.SSLContext | None = None,
+        authorize: Authorize | None = None,
     ) -> None:
         self._host = host
         self._port = port
@@ -41,6 +63,7 @@ class MetricsServer:
         self._decisions = decisions
         self._profiler = profiler
         self._tls = tls
+        self._authorize = authorize
         self._runner: web.AppRunner | None = None
 
     @property
@@ -56,7 +79,7 @@ class MetricsServer:
         Raises:
             OSError: the address cannot be had.
         """
-        app = web.Application()
+        app = web.Application(middlewares=[self._guard] if self._authorize else [])
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/debug/decisions", self._decisions_page)
         if self._profiler is not None:
@@ -77,6 +100,21 @@ class MetricsServer:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        assert self._authorize is not None
+        authorization = request.headers.get("Authorization", "")
+        try:
+            refusal = await self._authorize(request.method, request.path, authorization)
+        except Exception as error:
+            logs.error(logger, "Failed to authorize a metrics request", error=repr(error))
+            refusal = Refusal(500, "Authentication failed")
+        if refusal is None:
+            return await handler(request)
+        return web.Response(status=refusal.status, text=f"{refusal.text}\n")
 
     async def _metrics(self, request: web.Request) -> web.Response:
         pieces = []

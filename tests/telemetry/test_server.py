@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -11,7 +12,7 @@ from epp.datastore.store import Datastore
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
 from epp.telemetry.profile import Profile, Profiler
-from epp.telemetry.server import MetricsServer
+from epp.telemetry.server import Authorize, MetricsServer, Refusal
 from epp.tls.certificates import make_self_signed
 from epp.tls.contexts import METRICS, server_context
 from tests.telemetry.worlds import StillClock, decision
@@ -220,3 +221,69 @@ async def test_with_tls_the_page_is_https() -> None:
         with pytest.raises(aiohttp.ClientError):
             await session.get(f"http://127.0.0.1:{server.port}/metrics")
     await server.stop()
+
+
+@asynccontextmanager
+async def guarded(authorize: Authorize) -> AsyncIterator[aiohttp.ClientSession]:
+    registry = MetricsProbe(Datastore()).registry
+    log = DecisionLog(StillClock())
+    server = MetricsServer("127.0.0.1", 0, registry, log, QuickProfiler(), authorize=authorize)
+    await server.start()
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
+        yield session
+    await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/metrics"),
+        ("HEAD", "/metrics"),
+        ("POST", "/metrics"),
+        ("GET", "/debug/decisions"),
+        ("GET", "/debug/profile"),
+        ("GET", "/debug/pprof/profile"),
+        ("GET", "/nothing/here"),
+        ("GET", "/%6detrics?x=1"),
+    ],
+)
+async def test_whatever_is_asked_for_has_to_be_allowed(method: str, path: str) -> None:
+    asked = []
+
+    async def refuse(method: str, path: str, authorization: str) -> Refusal | None:
+        asked.append((method, path, authorization))
+        return Refusal(403, "Authorization denied for user u")
+
+    headers = {"Authorization": "Bearer t"}
+    async with guarded(refuse) as client:
+        async with client.request(method, path, headers=headers) as answer:
+            assert answer.status == 403
+            assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+            text = "" if method == "HEAD" else "Authorization denied for user u\n"
+            assert await answer.text() == text
+        async with client.request(method, path) as answer:
+            assert answer.status == 403
+    path = path.replace("%6d", "m").partition("?")[0]
+    assert asked == [(method, path, "Bearer t"), (method, path, "")]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/metrics", 200), ("/nothing/here", 404)])
+async def test_what_is_allowed_is_answered_as_ever(path: str, status: int) -> None:
+    async def allow(method: str, path: str, authorization: str) -> Refusal | None:
+        return None
+
+    async with guarded(allow) as client, client.get(path) as answer:
+        assert answer.status == status
+
+
+async def test_whoever_cannot_be_judged_is_refused_without_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def broken(method: str, path: str, authorization: str) -> Refusal | None:
+        raise KeyError("oops")
+
+    async with guarded(broken) as client, client.get("/metrics") as answer:
+        assert (answer.status, await answer.text()) == (500, "Authentication failed\n")
+    (record,) = caplog.records
+    assert record.getMessage() == "Failed to authorize a metrics request"
+    assert record.__dict__["fields"] == {"error": "KeyError('oops')"}
