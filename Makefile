@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ENVOY := .envoy/bin/envoy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format h2spec interop fuzz bench bench-plots bench-check envtest protos lock clean
+.PHONY: help demo test check lint unit format h2spec interop fuzz bench bench-plots bench-check bench-cluster envtest protos lock clean
 
 help:
 	@echo "make demo    real Envoy, the picker and three model servers on loopback (ONCE=1: exit by itself)"
@@ -17,6 +17,7 @@ help:
 	@echo "             COMPARE='COMMAND': beside another picker; see benchmarks/README.md)"
 	@echo "make bench-plots  its curves, as PNG files in build/plots (QUICK=1, COMPARE=... as well)"
 	@echo "make bench-check  has a piece of the picker's work become dearer? ten seconds"
+	@echo "make bench-cluster  start, changes of pods and a rolling restart, with a real API server"
 	@echo "make envtest  a real API server for the tests that want one (needs go; six minutes, once)"
 	@echo "make protos  compile protos/ into epp/extproc/pb/"
 	@echo "make lock    lock requirements/*.txt anew (needs uv)"
@@ -61,11 +62,17 @@ demo: $(VENV)/.demo .envoy/.stamp
 test: check .envoy/.stamp
 	$(BIN)/pytest -m system $(PYTEST_ARGS)
 
+# Side by side, each with its output in one piece.
 check: $(VENV)/.stamp
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint unit
+
+lint: $(VENV)/.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+unit: $(VENV)/.stamp
 	$(BIN)/pytest -m "not system" $(PYTEST_ARGS)
 
 format: $(VENV)/.stamp
@@ -94,6 +101,9 @@ bench-plots: $(VENV)/.bench .envoy/.stamp
 
 bench-check: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.check
+
+bench-cluster: $(VENV)/.stamp .envoy/.stamp
+	$(BIN)/python -m benchmarks.cluster $(if $(QUICK),--quick)
 
 envtest:
 	@tests/envtest/build

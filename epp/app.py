@@ -40,7 +40,7 @@ from epp.telemetry.metrics import MetricsProbe
 from epp.telemetry.profile import Profiler, save_profile
 from epp.telemetry.requestlog import RequestLog
 from epp.telemetry.saturationlog import SaturationLog
-from epp.telemetry.server import MetricsServer
+from epp.telemetry.server import Authorize, MetricsServer
 from epp.telemetry.tee import Probes
 from epp.telemetry.transport import TransportCollector
 from epp.telemetry.watchdog import watch_loop
@@ -59,10 +59,26 @@ class Transport(Protocol):
     async def stop(self) -> None: ...
 
 
+class Candidate(Protocol):
+    """Stands for leader; see ``kube.lease.Elector``."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def is_leader(self) -> bool: ...
+    async def run(self) -> None: ...
+    async def release(self) -> None: ...
+
+
 class Source(Protocol):
-    """Where endpoints come from; ``run`` keeps the datastore in step until it is cancelled."""
+    """Where endpoints come from; ``run`` keeps the datastore in step until it is cancelled.
+
+    One without a cluster has neither a candidate nor somebody to ask who may read the metrics.
+    """
 
     async def open(self) -> None: ...
+    def elector(self, *, clock: Clock, random: Random) -> Candidate | None: ...
+    def authorize(self, *, clock: Clock, random: Random) -> Authorize | None: ...
     async def run(self) -> None: ...
 
 
@@ -114,6 +130,7 @@ class App:
         self._is_draining = False
         self._config = self._load_config()
         self._source = self._find_source()
+        self._candidate = self._find_candidate()
         self._tls, self._metrics_tls = self._find_certificates()
         for listener in self._config.endpoint_listeners:
             self._datastore.subscribe(added=_ignore, removed=listener.endpoint_removed)
@@ -136,7 +153,8 @@ class App:
         """Run until ``stop`` is set, then let running streams finish."""
         options = self._options
         await self._source.open()
-        health = Health(self._is_serving)
+        candidate = self._candidate
+        health = Health(self._is_serving, (lambda: candidate.is_leader) if candidate else None)
         profiler = Profiler()
         metrics_server = MetricsServer(
             None,
@@ -145,6 +163,7 @@ class App:
             self._decisions,
             profiler if options.enable_pprof else None,
             tls=self._metrics_tls.context if self._metrics_tls else None,
+            authorize=self._authorize(),
         )
         async with asyncio.TaskGroup() as tasks:
             processor = ExternalProcessor(
@@ -173,21 +192,37 @@ class App:
             logs.log(
                 logger, 0, "gRPC server listening", name="health", port=options.grpc_health_port
             )
+            leading = tasks.create_task(self._lead()) if candidate else None
             await stop.wait()
+            self._is_draining = True
+            if candidate and leading:
+                leading.cancel()
+                loops.append(tasks.create_task(candidate.release()))
             await self._drain(ext_proc, processor)
             await health_server.stop()
             await metrics_server.stop()
             for loop in loops:
                 loop.cancel()
 
+    async def _lead(self) -> None:
+        """Stand for leader; whoever loses that ends at once, for another may be it already."""
+        from epp.kube.lease import LeaseLostError  # there is a cluster: it is loaded
+
+        assert self._candidate is not None
+        try:
+            await self._candidate.run()
+        except LeaseLostError as error:
+            logs.error(logger, "Leader election lost", error=str(error))
+            os._exit(1)
+
     async def _drain(self, server: Transport, processor: ExternalProcessor) -> None:
         """Not serving first, so that proxies go elsewhere; then no new streams; then the end.
 
         Differs: the older Go picker refuses new streams at once, the newer one waits without limit.
+        Both give the lease back at the very end, and until then no picker is ready.
         """
         options = self._options
         delay = min(options.drain_delay_seconds, options.drain_timeout_seconds)
-        self._is_draining = True
         logs.log(logger, 0, "Draining", delay=delay, timeout=options.drain_timeout_seconds)
         await asyncio.sleep(delay)
         server.drain()
@@ -225,6 +260,19 @@ class App:
             random=self._random,
             on_models=self._metrics.pin_models,
         )
+
+    def _find_candidate(self) -> Candidate | None:
+        if not self._options.ha_enable_leader_election:
+            return None
+        candidate = self._source.elector(clock=self._clock, random=self._random)
+        if candidate is None:
+            logs.warn(logger, "--ha-enable-leader-election has no effect without a cluster")
+        return candidate
+
+    def _authorize(self) -> Authorize | None:
+        if not self._options.metrics_endpoint_auth:
+            return None
+        return self._source.authorize(clock=self._clock, random=self._random)
 
     def _find_certificates(self) -> tuple[PortTls | None, PortTls | None]:
         """The TLS of the ext_proc port and of the metrics port."""
@@ -280,6 +328,8 @@ class App:
     async def _refresh_pool(self) -> None:
         options = self._options
         while True:
+            if self._candidate:
+                self._metrics.set_leader(self._candidate.name, self._candidate.is_leader)
             if self._datastore.pool is None:
                 logs.log(logger, 2, "Pool is not initialized, skipping refreshing metrics")
             self._metrics.refresh_pool(

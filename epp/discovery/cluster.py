@@ -27,6 +27,7 @@ from epp.flags.options import Options
 from epp.flags.validation import OptionsError
 from epp.kube.client import ApiError, KubeClient, UnreachableError
 from epp.kube.credentials import CredentialsError, find_loader
+from epp.kube.lease import Elector, lease_name, make_identity
 from epp.kube.objects import (
     EXPERIMENTAL_GROUP,
     ROUTER_GROUP,
@@ -37,7 +38,9 @@ from epp.kube.objects import (
     Pod,
 )
 from epp.kube.reflector import Kind, Reflector
+from epp.kube.reviews import Reviews
 from epp.telemetry import logs
+from epp.telemetry.server import Authorize
 
 logger = logging.getLogger("controller")
 
@@ -90,6 +93,22 @@ class ClusterWatch:
             await self.client.open()
         except CredentialsError as error:
             raise StartError(f"Failed to get Kubernetes rest config: {error}") from None
+
+    def elector(self, *, clock: Clock, random: Random) -> Elector:
+        """Who stands for the election of one leader among the pool's pickers."""
+        place = self.identity.namespace, self.identity.name
+        return Elector(
+            self.client,
+            self.identity.namespace,
+            lease_name(*place),
+            identity=make_identity(),
+            clock=clock,
+            random=random,
+        )
+
+    def authorize(self, *, clock: Clock, random: Random) -> Authorize:
+        """Asks the API server who may read the metrics port."""
+        return Reviews(self.client, clock=clock, random=random)
 
     async def run(self) -> None:
         """Watch until cancelled.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from random import Random
 
 import msgspec
 
+from epp.core.clock import Clock
 from epp.core.errors import StartError
 from epp.datastore.store import Datastore, Pool
 from epp.discovery.file import EndpointsFileError, follow, read_endpoints
@@ -47,6 +49,12 @@ class FileSource:
 
     async def open(self) -> None:
         """The file was read when this was made."""
+
+    def elector(self, *, clock: Clock, random: Random) -> None:
+        """Without a cluster there is no Lease."""
+
+    def authorize(self, *, clock: Clock, random: Random) -> None:
+        """Without a cluster nobody can be asked: everybody may read."""
 
     async def run(self) -> None:
         """Follow the file until cancelled."""

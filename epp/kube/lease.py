@@ -108,6 +108,11 @@ class Elector:
         self._problem = ""
 
     @property
+    def name(self) -> str:
+        """The Lease's name."""
+        return self._name
+
+    @property
     def is_leader(self) -> bool:
         """Whether the lease is ours, and not so old that somebody else may have taken it."""
         return self._is_holder and self._clock.now() < self._renewed + self._timing.lease_seconds
@@ -130,7 +135,7 @@ class Elector:
     async def release(self) -> None:
         """Give the lease back, if it is ours, for another one to take at once.
 
-        To be called when ``run`` was cancelled and nothing is served any more.
+        To be called when ``run`` was cancelled.
         """
         self._is_holder = False
         try:
