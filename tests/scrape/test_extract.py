@@ -187,7 +187,7 @@ def test_disabled_metrics_are_not_read() -> None:
         ([("a", "0"), ("b", "-1"), ("c", "NaN")], {"a"}),
     ],
 )
-def test_the_lora_series_written_last_counts(
+def test_checklist_07_the_lora_series_written_last_counts(
     series: list[tuple[str, str]], active: set[str]
 ) -> None:
     page = "".join(

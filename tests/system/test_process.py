@@ -116,7 +116,9 @@ async def test_health_on_the_ext_proc_port_without_tls(tmp_path: Path, transport
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-async def test_sigterm_lets_a_running_stream_finish_and_exits_0(gateway: Gateway) -> None:
+async def test_checklist_13_sigterm_lets_a_running_stream_finish_and_exits_0(
+    gateway: Gateway,
+) -> None:
     async with gateway.client.post(
         "/v1/completions?events=-2", data=b'{"model":"m","prompt":"x"}'
     ) as response:

@@ -24,7 +24,7 @@ from epp.telemetry.exposition import chunks, go_float, render
         (math.nan, "NaN"), (0.1 + 0.2, "0.30000000000000004"),
     ],
 )  # fmt: skip
-def test_numbers_are_spelled_as_go_spells_them(value: float, spelled: str) -> None:
+def test_checklist_10_numbers_are_spelled_as_go_spells_them(value: float, spelled: str) -> None:
     assert go_float(value) == spelled
 
 

@@ -220,7 +220,7 @@ def _labels(line: str) -> list[str]:
     return inside.split(",") if inside else []
 
 
-def test_the_catalogue_has_upstream_s_names_types_labels_and_buckets() -> None:
+def test_checklist_10_the_catalogue_has_upstream_s_names_types_labels_and_buckets() -> None:
     page = render(full().registry)
     found = {name: (kind, labels, bounds) for name, kind, labels, bounds in families(page)}
     expected = {
