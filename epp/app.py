@@ -24,6 +24,7 @@ from epp.datastore.store import Datastore
 from epp.director import Director
 from epp.discovery.source import file_source, place_of
 from epp.exchange import Exchange
+from epp.extproc.counted import counted
 from epp.extproc.health import Health
 from epp.extproc.servicer import ExternalProcessor
 from epp.flags.options import Options
@@ -116,7 +117,12 @@ class App:
         self._options = options
         self._clock = Clock()
         self._datastore = Datastore(self._clock)
-        self._metrics = MetricsProbe(self._datastore, commit=COMMIT_SHA, build_ref=BUILD_REF)
+        self._metrics = MetricsProbe(
+            self._datastore,
+            commit=COMMIT_SHA,
+            build_ref=BUILD_REF,
+            stream_metrics=options.enable_grpc_stream_metrics,
+        )
         self._decisions = DecisionLog(self._clock)
         self._scrape_interval = ScrapeInterval(options.refresh_metrics_interval_seconds)
         self._probe = Probes(
@@ -172,7 +178,10 @@ class App:
                 tasks,
                 decision_timeout_seconds=options.decision_timeout_seconds,
             )
-            ext_proc = self._transport({**processor.services, **health.services}, tasks)
+            streams = processor.services
+            if self._metrics.streams is not None:
+                streams = counted(streams, self._metrics.streams, self._clock)
+            ext_proc = self._transport({**streams, **health.services}, tasks)
             health_server = Server(health.services, Limits(), random=self._random)
             await _start_metrics(metrics_server, options.metrics_port)
             loops = [

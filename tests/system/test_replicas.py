@@ -1,4 +1,4 @@
-"""Two pickers with leader election, and who may read their metrics, with a real API server."""
+"""Leader election, who may read metrics, and objectives, with a real API server."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import http.client
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
+from epp.director import OBJECTIVE_HEADERS
+from epp.extproc.pb import ext_proc_pb2 as pb
+from epp.extproc.servicer import SERVICE
+from lab import http as lab_http
 from lab.apiserver import Cluster
 from lab.kubelet import wait_for
 from lab.picker import PickerPorts, check_health, start_picker
@@ -157,3 +163,46 @@ def test_checklist_11_metrics_are_for_those_with_a_token_and_the_right(
     with process:
         wait_for(lambda: check_health(ports.health, ""), "the picker serves")
         assert status_of(ports, None) == 200
+
+
+def answer_to(ports: PickerPorts, objective: str) -> pb.ProcessingResponse:
+    """What a proxy is told about a request of this objective."""
+    headers = pb.HttpHeaders()
+    for key, value in ((":path", "/v1/completions"), (OBJECTIVE_HEADERS[0], objective)):
+        headers.headers.headers.append(pb.HeaderValue(key=key, raw_value=value.encode()))
+    body = pb.HttpBody(body=b'{"model":"m","prompt":"p"}', end_of_stream=True)
+    messages = [
+        pb.ProcessingRequest(request_headers=headers),
+        pb.ProcessingRequest(request_body=body),
+    ]
+    with grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+        call: Any = channel.stream_stream(f"/{SERVICE}/Process")
+        answers = call(iter([message.SerializeToString() for message in messages]), timeout=10)
+        return pb.ProcessingResponse.FromString(next(iter(answers)))
+
+
+def test_a_sheddable_request_is_refused_when_the_pool_is_saturated(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Nobody has read the only pod's metrics: it has no room for those that can wait."""
+    cluster.create_pod(NAMESPACE, "pod", "127.78.0.1", {"app": "vllm"})
+    for name, priority in (("batch", -1), ("chat", 5)):
+        cluster.apply(
+            {
+                "apiVersion": "inference.networking.x-k8s.io/v1alpha2",
+                "kind": "InferenceObjective",
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "spec": {"priority": priority, "poolRef": {"name": "pool"}},
+            }
+        )
+    flags = ["--secure-serving=false", "--metrics-endpoint-auth=false"]
+    process, ports = start(cluster, tmp_path, *flags, "--enable-grpc-stream-metrics")
+    with process:
+        wait_for(lambda: check_health(ports.health, ""), "the picker serves")
+        refused = answer_to(ports, "batch").immediate_response
+        assert refused.status.code == 429
+        assert b"system saturated, sheddable request dropped" in refused.body
+        assert answer_to(ports, "chat").HasField("request_headers")
+        page = lab_http.get(ports.metrics, "/metrics")[1]
+        assert "llm_d_epp_extproc_streams_total{" in page
+        assert 'priority="5"' in page
