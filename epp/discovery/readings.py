@@ -58,8 +58,8 @@ def read_membership(pool: InferencePool, *, is_stable: bool) -> Membership:
 def read_rewrite(name: str, rule: RewriteRule) -> Rewrite:
     """One rule of the object ``name``.
 
-    Targets without a weight, or with 0, are never chosen where others have one; where none has, all
-    are alike.
+    Targets without a weight, or with 0, are never chosen where others have one; where none has one,
+    all are alike. Differs: where all have 0 the router takes them for alike, too.
 
     Raises:
         ValueError: nothing can be meant by it; the text names the field and the rule.
@@ -71,8 +71,10 @@ def read_rewrite(name: str, rule: RewriteRule) -> Rewrite:
     weights = [target.weight or 0 for target in targets]
     if not 0 <= min(weights) <= max(weights) <= MAX_WEIGHT:
         raise ValueError(f"spec.rules[].targets[].weight: must be within 0..{MAX_WEIGHT}")
-    if not any(weights):
+    if all(target.weight is None for target in targets):
         weights = [1] * len(targets)
+    if not any(weights):
+        raise ValueError("spec.rules[].targets[].weight: must not be 0 for every target")
     if any(not target.model_rewrite for target in targets):
         raise ValueError("spec.rules[].targets[].modelRewrite: must not be empty")
     return Rewrite(

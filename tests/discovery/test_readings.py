@@ -76,8 +76,6 @@ def test_a_pool_of_the_older_version_is_refused_in_its_own_words(
         ((1, 3), (1, 3)),
         ((0, 3), (0, 3)),
         ((None, 3), (0, 3)),
-        ((0, 0), (1, 1)),
-        ((None, 0), (1, 1)),
     ],
 )
 def test_weights_are_told_or_all_alike(
@@ -110,6 +108,14 @@ def test_the_newer_name_of_targets_wins_and_a_rule_may_be_for_every_model() -> N
         (
             rule("m", ("a", 1), ("b", -1)),
             "spec.rules[].targets[].weight: must be within 0..1000000",
+        ),
+        (
+            rule("m", ("a", 0), ("b", 0)),
+            "spec.rules[].targets[].weight: must not be 0 for every target",
+        ),
+        (
+            rule("m", ("a", None), ("b", 0)),
+            "spec.rules[].targets[].weight: must not be 0 for every target",
         ),
         (rule("m", ("a", 10**400)), "spec.rules[].targets[].weight: must be within 0..1000000"),
         (rule("m", ("", 1)), "spec.rules[].targets[].modelRewrite: must not be empty"),
