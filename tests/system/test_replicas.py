@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import queue
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,7 +179,7 @@ def answer_to(ports: PickerPorts, objective: str) -> pb.ProcessingResponse:
     with grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
         call: Any = channel.stream_stream(f"/{SERVICE}/Process")
         answers = call(iter([message.SerializeToString() for message in messages]), timeout=10)
-        return pb.ProcessingResponse.FromString(next(iter(answers)))
+        return answered(answers)
 
 
 def test_a_sheddable_request_is_refused_when_the_pool_is_saturated(
@@ -206,3 +207,35 @@ def test_a_sheddable_request_is_refused_when_the_pool_is_saturated(
         page = lab_http.get(ports.metrics, "/metrics")[1]
         assert "llm_d_epp_extproc_streams_total{" in page
         assert 'priority="5"' in page
+
+
+def test_a_running_stream_finishes_when_the_pool_is_deleted(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster.create_pod(NAMESPACE, "running", "127.78.0.2", {"app": "vllm"})
+    flags = ["--secure-serving=false", "--metrics-endpoint-auth=false"]
+    process, ports = start(cluster, tmp_path, *flags)
+    with process, grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+        wait_for(lambda: check_health(ports.health, ""), "the picker serves")
+        sent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        process_call: Any = channel.stream_stream(f"/{SERVICE}/Process")
+        call = process_call(iter(sent.get, None), timeout=60)
+        body = pb.HttpBody(body=b'{"model":"m","prompt":"p"}', end_of_stream=True)
+        sent.put(pb.ProcessingRequest(request_headers=pb.HttpHeaders()).SerializeToString())
+        sent.put(pb.ProcessingRequest(request_body=body).SerializeToString())
+        assert answered(call).HasField("request_headers")
+        assert answered(call).HasField("request_body")
+        cluster.kubectl("delete", "inferencepool", "pool", "-n", NAMESPACE)
+        wait_for(lambda: not check_health(ports.health, ""), "there is no pool")
+        sent.put(pb.ProcessingRequest(response_headers=pb.HttpHeaders()).SerializeToString())
+        assert answered(call).HasField("response_headers")
+        body = pb.HttpBody(body=b"the end", end_of_stream=True)
+        sent.put(pb.ProcessingRequest(response_body=body).SerializeToString())
+        last = answered(call).response_body.response.body_mutation.streamed_response
+        assert (last.body, last.end_of_stream) == (b"the end", True)
+        sent.put(None)
+        assert call.code() is grpc.StatusCode.OK
+
+
+def answered(call: Any) -> pb.ProcessingResponse:
+    return pb.ProcessingResponse.FromString(next(call))
