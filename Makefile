@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ENVOY := .envoy/bin/envoy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint unit format h2spec interop fuzz bench bench-plots bench-check bench-cluster envtest protos lock clean
+.PHONY: help demo test check lint unit-network unit-rest format h2spec interop fuzz bench bench-plots bench-check bench-cluster envtest protos lock clean
 
 help:
 	@echo "make demo    real Envoy, the picker and three model servers on loopback (ONCE=1: exit by itself)"
@@ -64,7 +64,7 @@ test: check .envoy/.stamp
 
 # Side by side, each with its output in one piece.
 check: $(VENV)/.stamp
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint unit
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint unit-network unit-rest
 
 lint: $(VENV)/.stamp
 	$(BIN)/ruff format --check .
@@ -72,8 +72,14 @@ lint: $(VENV)/.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(VENV)/.stamp
-	$(BIN)/pytest -m "not system" $(PYTEST_ARGS)
+# The tests that wait for sockets, and those that do not.
+NETWORK := tests/discovery tests/http2 tests/kube tests/scrape tests/tls
+
+unit-network: $(VENV)/.stamp
+	$(BIN)/pytest -m "not system" $(NETWORK) $(PYTEST_ARGS)
+
+unit-rest: $(VENV)/.stamp
+	$(BIN)/pytest -m "not system" $(NETWORK:%=--ignore=%) $(PYTEST_ARGS)
 
 format: $(VENV)/.stamp
 	$(BIN)/ruff format .
