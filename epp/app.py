@@ -78,8 +78,8 @@ class Source(Protocol):
     """
 
     async def open(self) -> None: ...
-    def elector(self, *, clock: Clock, random: Random) -> Candidate | None: ...
-    def authorize(self, *, clock: Clock, random: Random) -> Authorize | None: ...
+    def elector(self) -> Candidate | None: ...
+    def authorize(self) -> Authorize | None: ...
     async def run(self) -> None: ...
 
 
@@ -204,10 +204,11 @@ class App:
             leading = tasks.create_task(self._lead()) if candidate else None
             await stop.wait()
             self._is_draining = True
-            if candidate and leading:
-                leading.cancel()
-                loops.append(tasks.create_task(candidate.release()))
-            await self._drain(ext_proc, processor)
+            async with asyncio.TaskGroup() as ending:
+                if candidate and leading:
+                    leading.cancel()
+                    ending.create_task(candidate.release())
+                await self._drain(ext_proc, processor)
             await health_server.stop()
             await metrics_server.stop()
             for loop in loops:
@@ -273,7 +274,7 @@ class App:
     def _find_candidate(self) -> Candidate | None:
         if not self._options.ha_enable_leader_election:
             return None
-        candidate = self._source.elector(clock=self._clock, random=self._random)
+        candidate = self._source.elector()
         if candidate is None:
             logs.warn(logger, "--ha-enable-leader-election has no effect without a cluster")
         return candidate
@@ -281,7 +282,7 @@ class App:
     def _authorize(self) -> Authorize | None:
         if not self._options.metrics_endpoint_auth:
             return None
-        return self._source.authorize(clock=self._clock, random=self._random)
+        return self._source.authorize()
 
     def _find_certificates(self) -> tuple[PortTls | None, PortTls | None]:
         """The TLS of the ext_proc port and of the metrics port."""

@@ -37,19 +37,23 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         for part in RIGHTS:
             text = cluster.kubectl("kustomize", str(ROOT / "config" / "rbac" / part))
             cluster.kubectl("apply", "-n", NAMESPACE, "-f", "-", text=text)
-        cluster.apply(
-            {
-                "apiVersion": "inference.networking.k8s.io/v1",
-                "kind": "InferencePool",
-                "metadata": {"name": "pool", "namespace": NAMESPACE},
-                "spec": {
-                    "selector": {"matchLabels": {"app": "vllm"}},
-                    "targetPorts": [{"number": 8000}],
-                    "endpointPickerRef": {"name": "picker", "port": {"number": 9002}},
-                },
-            }
-        )
+        put_pool(cluster, "pool")
         yield cluster
+
+
+def put_pool(cluster: Cluster, name: str) -> None:
+    cluster.apply(
+        {
+            "apiVersion": "inference.networking.k8s.io/v1",
+            "kind": "InferencePool",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {
+                "selector": {"matchLabels": {"app": "vllm"}},
+                "targetPorts": [{"number": 8000}],
+                "endpointPickerRef": {"name": "picker", "port": {"number": 9002}},
+            },
+        }
+    )
 
 
 def start(cluster: Cluster, directory: Path, *flags: str) -> tuple[Process, PickerPorts]:
@@ -82,18 +86,31 @@ def test_the_next_leader_is_ready_before_the_first_has_gone(
             assert not check_health(at.health, "readiness")
             assert first.running
             assert first.wait(30) == 0
-            lease = cluster.request(
-                "GET",
-                f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/"
-                f"epp-{NAMESPACE}-pool.gateway-api-inference-extension.sigs.k8s.io",
-            )["spec"]
+            lease = cluster.request("GET", lease_of("pool"))["spec"]
             assert lease["leaseDurationSeconds"] == 15
 
             # Somebody else writes its name over the leader's.
-            name = f"epp-{NAMESPACE}-pool.gateway-api-inference-extension.sigs.k8s.io"
-            path = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{name}"
-            cluster.patch(path, {"spec": {"holderIdentity": "somebody-else"}})
+            cluster.patch(lease_of("pool"), {"spec": {"holderIdentity": "somebody-else"}})
             assert second.wait(30) == 1
+
+
+def test_who_drains_at_once_gives_the_lease_back_all_the_same(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    put_pool(cluster, "brief")
+    flags = ["--ha-enable-leader-election", "--drain-delay", "0s", "--pool-name", "brief"]
+    process, ports = start(cluster, tmp_path, *flags)
+    with process:
+        wait_for(lambda: check_health(ports.health, "readiness"), "it leads")
+        assert cluster.request("GET", lease_of("brief"))["spec"]["holderIdentity"]
+        process.signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert not cluster.request("GET", lease_of("brief"))["spec"].get("holderIdentity")
+
+
+def lease_of(pool: str) -> str:
+    name = f"epp-{NAMESPACE}-{pool}.gateway-api-inference-extension.sigs.k8s.io"
+    return f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{name}"
 
 
 def status_of(ports: PickerPorts, token: str | None) -> int:
