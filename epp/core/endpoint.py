@@ -31,8 +31,8 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False):
     """One pod IP and target port that can serve a request.
 
     Values, replaced at every scrape: state about an endpoint is keyed by ``id``
-    (``namespace/name``), never by the object. ``pod`` is empty where it comes from a file; ``rank``
-    counts the target ports of a pod from 0; ``metrics_port`` 0 means ``port``.
+    (``namespace/name``), never by the object. ``pod`` is the name of the one it is in, empty
+    where it comes from a file; ``metrics_port`` 0 means ``port``.
     """
 
     id: str
@@ -43,7 +43,6 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False):
     labels: Mapping[str, str] = {}
     metrics: EndpointMetrics = EndpointMetrics()
     pod: str = ""
-    rank: int = 0
     metrics_port: int = 0
 
     @property

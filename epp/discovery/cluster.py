@@ -53,10 +53,7 @@ _POD_OF_DEPLOYMENT = re.compile(r"(.+)-[a-z0-9]+-[a-z0-9]+")
 
 
 class ClusterWatch:
-    """Feeds a view while it runs; without ``watches_pool`` only with pods.
-
-    ``client`` may be used for other questions to the API server.
-    """
+    """Feeds a view while it runs; without ``watches_pool`` only with pods."""
 
     def __init__(
         self,
@@ -68,8 +65,10 @@ class ClusterWatch:
         random: Random,
         watches_pool: bool = True,
     ) -> None:
-        self.client = client
-        self.identity = identity
+        self._client = client
+        self._identity = identity
+        self._clock = clock
+        self._random = random
         self._view = view
         make = partial(Reflector, client, clock=clock, random=random)
         self._optional: list[Reflector[Any]] = []
@@ -90,25 +89,25 @@ class ClusterWatch:
             StartError: they cannot be used.
         """
         try:
-            await self.client.open()
+            await self._client.open()
         except CredentialsError as error:
             raise StartError(f"Failed to get Kubernetes rest config: {error}") from None
 
-    def elector(self, *, clock: Clock, random: Random) -> Elector:
+    def elector(self) -> Elector:
         """Who stands for the election of one leader among the pool's pickers."""
-        place = self.identity.namespace, self.identity.name
+        namespace = self._identity.namespace
         return Elector(
-            self.client,
-            self.identity.namespace,
-            lease_name(*place),
+            self._client,
+            namespace,
+            lease_name(namespace, self._identity.name),
             identity=make_identity(),
-            clock=clock,
-            random=random,
+            clock=self._clock,
+            random=self._random,
         )
 
-    def authorize(self, *, clock: Clock, random: Random) -> Authorize:
+    def authorize(self) -> Authorize:
         """Asks the API server who may read the metrics port."""
-        return Reviews(self.client, clock=clock, random=random)
+        return Reviews(self._client, clock=self._clock, random=self._random)
 
     async def run(self) -> None:
         """Watch until cancelled.
@@ -127,23 +126,23 @@ class ClusterWatch:
                     tasks.create_task(reflector.run())
                 tasks.create_task(self._tell_of_twin())
         finally:
-            await self.client.close()
+            await self._client.close()
 
     def _pool_changed(self, pools: Mapping[str, InferencePool], names: Names) -> None:
         self._view.pool_changed(pools, names)
-        if self.identity.name in pools:
+        if self._identity.name in pools:
             self._has_pool.set()
 
     async def _tell_of_twin(self) -> None:
         """Say so if the other API group has a pool of this name too; it has no effect."""
         await self._has_pool.wait()
-        identity = self.identity
+        identity = self._identity
         for group, version in _POOL_VERSIONS.items():
             if group == identity.group:
                 continue
             path = _path(group, version, identity.namespace, "inferencepools")
             with suppress(ApiError, UnreachableError):
-                await self.client.get(f"{path}/{identity.name}")
+                await self._client.get(f"{path}/{identity.name}")
                 logs.warn(
                     logger,
                     "There are two InferencePools of this name; one is ignored, see --pool-group",
@@ -154,10 +153,10 @@ class ClusterWatch:
                 )
 
     def _pods(self) -> Kind[Pod]:
-        return Kind("*v1.Pod", _path("", "v1", self.identity.namespace, "pods"), Pod)
+        return Kind("*v1.Pod", _path("", "v1", self._identity.namespace, "pods"), Pod)
 
     def _pool(self) -> Kind[InferencePool]:
-        identity = self.identity
+        identity = self._identity
         version = _POOL_VERSIONS[identity.group]
         return Kind(
             f"*{version}.InferencePool",
@@ -169,7 +168,7 @@ class ClusterWatch:
     def _objectives(self, group: str) -> Kind[InferenceObjective]:
         return Kind(
             f"{group} InferenceObjective",
-            _path(group, _OPTIONAL_VERSION, self.identity.namespace, "inferenceobjectives"),
+            _path(group, _OPTIONAL_VERSION, self._identity.namespace, "inferenceobjectives"),
             InferenceObjective,
             is_optional=True,
         )
@@ -177,7 +176,7 @@ class ClusterWatch:
     def _rewrites(self, group: str) -> Kind[InferenceModelRewrite]:
         return Kind(
             f"{group} InferenceModelRewrite",
-            _path(group, _OPTIONAL_VERSION, self.identity.namespace, "inferencemodelrewrites"),
+            _path(group, _OPTIONAL_VERSION, self._identity.namespace, "inferencemodelrewrites"),
             InferenceModelRewrite,
             is_optional=True,
         )

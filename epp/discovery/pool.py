@@ -234,7 +234,6 @@ class PoolView:
                 port=port,
                 labels=labels,
                 pod=pod.name,
-                rank=rank,
                 metrics_port=self._metrics_port if len(membership.ports) == 1 else 0,
             )
             for rank, port in enumerate(membership.ports)

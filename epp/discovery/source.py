@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from random import Random
 
 import msgspec
 
-from epp.core.clock import Clock
 from epp.core.errors import StartError
 from epp.datastore.store import Datastore, Pool
 from epp.discovery.file import EndpointsFileError, follow, read_endpoints
@@ -50,10 +48,10 @@ class FileSource:
     async def open(self) -> None:
         """The file was read when this was made."""
 
-    def elector(self, *, clock: Clock, random: Random) -> None:
+    def elector(self) -> None:
         """Without a cluster there is no Lease."""
 
-    def authorize(self, *, clock: Clock, random: Random) -> None:
+    def authorize(self) -> None:
         """Without a cluster nobody can be asked: everybody may read."""
 
     async def run(self) -> None:

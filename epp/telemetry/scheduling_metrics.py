@@ -156,15 +156,9 @@ class _Tried:
         self.status, self.name, self.namespace, self.port = "failure", "", "", ""
         if endpoint is not None:
             self.status = "success"
-            self.name = label_text(_pod_name(endpoint.name))
+            self.name = label_text(endpoint.pod or endpoint.name)
             self.namespace = label_text(endpoint.namespace)
             self.port = str(endpoint.port)
-
-
-def _pod_name(name: str) -> str:
-    """An endpoint's name without the rank that tells the ports of a pod apart."""
-    pod, _, rank = name.rpartition("-rank-")
-    return pod if pod and rank.isdigit() else name
 
 
 def _ignore(_endpoint: Endpoint) -> None:

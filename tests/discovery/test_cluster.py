@@ -223,7 +223,7 @@ async def test_when_it_is_cancelled_nothing_stays(world: World) -> None:
         await until(lambda: world.server.watches and world.pools.watches)
     await until(lambda: not world.server.watches and not world.pools.watches)
     await until(lambda: asyncio.all_tasks() <= before)
-    assert watch.client._rest is None
+    assert watch._client._rest is None
 
 
 SELECTING = ("--endpoint-target-ports", "8000", "--endpoint-selector")

@@ -99,8 +99,8 @@ def test_an_endpoint_tells_everything_about_itself() -> None:
     world.put(make_pod("a", "fd00::1", labels={"app": "vllm", "x": "y"}))
     first, second = world.datastore.endpoints()
     assert (first.id, first.name, first.namespace) == ("ns/a-rank-0", "a-rank-0", "ns")
-    assert (first.pod, first.rank, first.destination) == ("a", 0, "[fd00::1]:8000")
-    assert (second.id, second.rank, second.destination) == ("ns/a-rank-1", 1, "[fd00::1]:8001")
+    assert (first.pod, first.destination) == ("a", "[fd00::1]:8000")
+    assert (second.id, second.destination) == ("ns/a-rank-1", "[fd00::1]:8001")
     assert first.labels == {"app": "vllm", "x": "y"}
     assert first.metrics_port == second.metrics_port == 0  # it is for one target port only
     world.pool(make_pool(8000))
@@ -185,7 +185,7 @@ def test_an_annotation_leaves_some_ranks(
     world.pool(make_pool(8000, 8001))
     world.put(make_pod())
     world.put(make_pod(annotations=annotations))
-    assert [endpoint.rank for endpoint in world.datastore.endpoints()] == ranks
+    assert [endpoint.port - 8000 for endpoint in world.datastore.endpoints()] == ranks
 
 
 @pytest.mark.parametrize("pools", [[], [make_pool(8000, is_terminating=True)]])
@@ -421,7 +421,7 @@ def state(world: World) -> Any:
     """All that a datastore was told, but for the order of its endpoints."""
     datastore = world.datastore
     endpoints = {
-        each.id: (each.destination, each.labels, each.pod, each.rank, each.metrics_port)
+        each.id: (each.destination, each.labels, each.pod, each.metrics_port)
         for each in datastore.endpoints()
     }
     assert world.alive == set(endpoints)

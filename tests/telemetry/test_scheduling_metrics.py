@@ -20,7 +20,7 @@ class World:
     def __init__(self, *pinned: str) -> None:
         self.registry = CollectorRegistry()
         self.store = Datastore()
-        self.a = make_endpoint("a-rank-1", port=8001)
+        self.a = Endpoint("default/a-rank-1", "a-rank-1", "default", "10.0.0.1", 8001, pod="a")
         self.b = make_endpoint("b")
         self.store.set_endpoints([self.a, self.b])
         self.metrics = SchedulingMetrics(self.registry, self.store, set(pinned))
