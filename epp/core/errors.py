@@ -56,3 +56,12 @@ class ServiceUnavailableError(EppError):
 
 class StartError(Exception):
     """The picker cannot start; the text is one line that says where and why."""
+
+
+class ParameterError(ValueError):
+    """A plugin cannot be made from its parameters: ``key`` as in YAML, and the rule."""
+
+    def __init__(self, key: str, rule: str) -> None:
+        super().__init__(f"{key}: {rule}" if key else rule)
+        self.key = key
+        self.rule = rule

@@ -25,6 +25,15 @@ class Probe:
         """
         return _ignore
 
+    def plugin_failed(self, point: str, type_name: str, name: str, error: Exception) -> None:
+        """A plugin raised, or returned what it may not; it has no say in this decision."""
+
+    def plugin_overran(self, point: str, type_name: str, name: str, seconds: float) -> None:
+        """A call of a plugin took longer than its budget."""
+
+    def plugin_set_aside(self, point: str, type_name: str, name: str) -> None:
+        """A plugin is not called any more because it takes too long."""
+
     def gap_timer(self, key: RequestKey) -> Timer:
         """Whom to tell the time between two chunks of a streamed answer; asked once for each."""
         return _ignore

@@ -35,11 +35,15 @@ class IncomingRequest(msgspec.Struct, frozen=True):
 
 
 class ContentBlock(msgspec.Struct, frozen=True):
-    """One block of a structured chat message; ``image_url`` is empty where there is none."""
+    """One block of a structured chat message; ``image_url`` is empty where there is none.
+
+    ``media`` is the content of other media: a URL, or base64 data followed by its format.
+    """
 
     type: str
     text: str = ""
     image_url: str = ""
+    media: str = ""
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
@@ -50,9 +54,13 @@ class ChatMessage(msgspec.Struct, frozen=True):
 
 
 class RequestBody(msgspec.Struct, frozen=True):
-    """What a parser read: exactly one of ``prompt`` and ``messages`` is set.
+    """What a parser read.
 
-    ``model`` is the name that the client sent, None where it sent none.
+    ``model`` is the name that the client sent, None where it sent none. What is to be read by the
+    model is in one of these: ``prompt``; ``prompts``, where there are several, or they are tokens
+    (bytes, four for each, little-endian); ``messages``; ``text``, the canonical JSON of every other
+    kind of request. ``tools`` is the JSON of the tools that come before messages. ``max_tokens``
+    is how long the client lets the answer be, None where it does not say.
     """
 
     model: str | None
@@ -60,6 +68,10 @@ class RequestBody(msgspec.Struct, frozen=True):
     messages: Sequence[ChatMessage] | None = None
     cache_salt: str = ""
     stream: bool = False
+    prompts: Sequence[str | bytes] = ()
+    text: bytes = b""
+    tools: bytes = b""
+    max_tokens: int | None = None
 
 
 class InferenceRequest(msgspec.Struct, frozen=True, eq=False):
