@@ -9,8 +9,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from random import Random
-from time import perf_counter
 
+from epp.core.data import AGENT_IDENTITY, CycleData
 from epp.core.decision import Decision, ProfileRun, SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.errors import (
@@ -19,7 +19,7 @@ from epp.core.errors import (
     ResourceExhaustedError,
     ServiceUnavailableError,
 )
-from epp.core.plugin import Parser, PreRequest, SaturationDetector
+from epp.core.plugin import HeaderChange, Parser
 from epp.core.probe import Probe
 from epp.core.request import (
     DEFAULT_FAIRNESS_ID,
@@ -31,6 +31,8 @@ from epp.core.request import (
 )
 from epp.datastore.store import Datastore
 from epp.exchange import Exchange
+from epp.following import Following, ResponseHooks
+from epp.hooks import RequestHooks
 from epp.scheduling.scheduler import Scheduler
 
 DESTINATION_HEADER = "x-gateway-destination-endpoint"
@@ -54,8 +56,8 @@ class Director:
         parser: Parser,
         scheduler: Scheduler,
         datastore: Datastore,
-        pre_request: Sequence[PreRequest],
-        saturation: SaturationDetector,
+        hooks: RequestHooks,
+        responses: ResponseHooks,
         probe: Probe,
         random: Random,
         honour_subset: bool = True,
@@ -64,11 +66,8 @@ class Director:
         self._parser = parser
         self._scheduler = scheduler
         self._datastore = datastore
-        self._pre_request = [
-            (plugin, probe.plugin_timer("PreRequest", plugin.type, plugin.name))
-            for plugin in pre_request
-        ]
-        self._saturation = saturation
+        self._hooks = hooks
+        self._responses = responses
         self._probe = probe
         self._random = random
         self._honour_subset = honour_subset
@@ -82,18 +81,26 @@ class Director:
         """
         if incoming.body is None:
             return self._route_unread(incoming)
+        data = self._hooks.open_data()
+        self._hooks.process_headers(incoming.headers, data)
         body = self._parser.parse(incoming.headers, incoming.body)
-        request = self._apply_policies(incoming, body)
+        request = self._apply_policies(incoming, body, data)
         exchange.name_models(
             request.incoming_model, request.target_model, request.fairness_id, request.priority
         )
         endpoints = self._candidates(incoming)
         await self._admit(request, endpoints)
+        endpoints = self._hooks.screen(request, endpoints)
+        await self._hooks.produce(request, endpoints)
+        self._hooks.admit(request, endpoints)
         result = self._scheduler.schedule(request, endpoints)
-        self._tell(request, result)
-        return self._decision(request, result, self._outgoing_body(request, incoming.body))
+        outgoing = self._outgoing_body(request, incoming.body)
+        changes = self._tell(exchange, request, result)
+        return self._decision(request, result, outgoing, changes)
 
-    def _apply_policies(self, incoming: IncomingRequest, body: RequestBody) -> InferenceRequest:
+    def _apply_policies(
+        self, incoming: IncomingRequest, body: RequestBody, data: CycleData
+    ) -> InferenceRequest:
         """The model's target name, the priority of the objective, the fairness id."""
         headers = incoming.headers
         return InferenceRequest(
@@ -103,8 +110,13 @@ class Director:
             incoming_model=body.model or "",
             target_model=self._target_model(headers, body.model),
             priority=self._datastore.priority(_first(headers, OBJECTIVE_HEADERS)),
-            fairness_id=_first(headers, FAIRNESS_HEADERS) or DEFAULT_FAIRNESS_ID,
+            fairness_id=(
+                _first(headers, FAIRNESS_HEADERS)
+                or data.get(AGENT_IDENTITY.of())
+                or DEFAULT_FAIRNESS_ID
+            ),
             size_bytes=len(incoming.body or b""),
+            data=data,
         )
 
     def _target_model(self, headers: Headers, model: str | None) -> str:
@@ -130,16 +142,19 @@ class Director:
         return endpoints
 
     async def _admit(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> None:
-        if request.is_sheddable and self._saturation.is_saturated(endpoints):
+        if request.is_sheddable and self._hooks.is_saturated(endpoints, request.data):
             raise ResourceExhaustedError("system saturated, sheddable request dropped")
 
-    def _tell(self, request: InferenceRequest, result: SchedulingResult) -> None:
+    def _tell(
+        self, exchange: Exchange, request: InferenceRequest, result: SchedulingResult
+    ) -> Sequence[HeaderChange]:
+        """From here on plugins count on hearing of the answer's end, whatever happens."""
         if not result.picked:
             raise InternalError("results must be greater than zero")
-        for plugin, ran in self._pre_request:
-            started = perf_counter()
-            plugin.pre_request(request, result)
-            ran(perf_counter() - started)
+        changes = self._hooks.tell(request, result)
+        if self._responses:
+            exchange.follow(Following(self._responses, request, result))
+        return changes
 
     def _outgoing_body(self, request: InferenceRequest, body: bytes) -> bytes:
         if request.body is not None and request.target_model == request.body.model:
@@ -147,7 +162,11 @@ class Director:
         return self._parser.rename_model(body, request.target_model)
 
     def _decision(
-        self, request: InferenceRequest, result: SchedulingResult, body: bytes | None
+        self,
+        request: InferenceRequest,
+        result: SchedulingResult,
+        body: bytes | None,
+        changes: Sequence[HeaderChange] = (),
     ) -> Decision:
         destination = ",".join([endpoint.destination for endpoint in result.picked])
         set_headers = [(DESTINATION_HEADER, destination.encode())]
@@ -155,6 +174,7 @@ class Director:
             set_headers.append((CONTENT_LENGTH_HEADER, str(len(body)).encode()))
         if not request.headers.get(REQUEST_ID_HEADER):
             set_headers.append((REQUEST_ID_HEADER, request.request_id.encode()))
+        set_headers += [(name, value) for name, value in changes if value is not None]
         decision = Decision(
             request=request,
             result=result,
@@ -162,6 +182,7 @@ class Director:
             set_headers=tuple(set_headers),
             body=body,
             scores=_scores(result) if self._emit_scores else (),
+            remove_headers=tuple([name for name, value in changes if value is None]),
         )
         self._probe.decided(decision)
         return decision

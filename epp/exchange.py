@@ -8,8 +8,10 @@ from epp.core.clock import Clock
 from epp.core.decision import Decision
 from epp.core.endpoint import Endpoint, join_host_port, split_host_port
 from epp.core.probe import Probe, Timer
-from epp.core.request import DEFAULT_FAIRNESS_ID, Headers, RequestKey
+from epp.core.request import DEFAULT_FAIRNESS_ID, RequestKey
+from epp.core.response import Metadata, ResponseEnd, ResponseStart, Termination
 from epp.datastore.store import Datastore
+from epp.following import Following
 from epp.usage import EventUsageReader, JsonUsageReader
 
 DEBUG_HEADER = ("x-went-into-resp-headers", b"true")
@@ -29,10 +31,12 @@ class Exchange:
     __slots__ = (
         "_answered_at",
         "_chunk_at",
+        "_chunks",
         "_clock",
         "_datastore",
         "_error_code",
         "_first_chunk_at",
+        "_following",
         "_gap_passed",
         "_is_closed",
         "_is_routed",
@@ -57,7 +61,9 @@ class Exchange:
         self._gap_passed: Timer | None = None
         self._error_code = ""
         self._reader: UsageReader | None = None
+        self._following: Following | None = None
         self._response_bytes = 0
+        self._chunks = 0
         self._is_streaming = False
         self._is_routed = False
         self._is_running = False
@@ -72,6 +78,10 @@ class Exchange:
     ) -> None:
         """What the client and the rewrite called the model, and whose request it is."""
         self._key = RequestKey(incoming, target, fairness_id, priority)
+
+    def follow(self, following: Following) -> None:
+        """Plugins want to hear of the answer; they hear of its end even if there is none."""
+        self._following = following
 
     def routed(self, decision: Decision) -> None:
         """The request is on its way; of the decision only who was picked is kept."""
@@ -95,11 +105,9 @@ class Exchange:
         if model and not self._key.model:
             self.name_models(model, model)
 
-    def response_started(self, headers: Headers, served: str) -> None:
-        """The model server's headers are here.
-
-        ``served`` is the endpoint that the proxy says it used, empty where it does not say.
-        """
+    def response_started(self, response: ResponseStart) -> tuple[tuple[str, bytes], ...]:
+        """The model server's headers are here; what plugins set in them."""
+        headers, served = response.headers, response.served
         status = headers.get(":status") or headers.get("status")
         # Differs: the Go pickers read a header called "status", which no gateway sends, and count
         # every status but 200.
@@ -111,6 +119,7 @@ class Exchange:
             self._reader = EventUsageReader() if self._is_streaming else JsonUsageReader()
         if served and self._picked and served != self._picked[0].destination:
             self._compare(served)
+        return self._following.started(response) if self._following is not None else ()
 
     def response_chunk(self, chunk: bytes | bytearray) -> None:
         """A piece of the answer passes by; not an empty one."""
@@ -118,6 +127,9 @@ class Exchange:
         if self._reader is None:
             return
         self._reader.feed(chunk)
+        self._chunks += 1
+        if self._following is not None and self._following.chunk is not None:
+            self._following.chunk(chunk)
         if self._gap_passed is not None:
             now = self._clock.now()
             self._gap_passed(now - self._chunk_at)
@@ -127,11 +139,12 @@ class Exchange:
             if self._is_streaming:
                 self._gap_passed = self._probe.gap_timer(self._key)
 
-    def response_ended(self) -> None:
-        """The answer is complete."""
+    def response_ended(self) -> tuple[Metadata, ...]:
+        """The answer is complete; what plugins tell the proxy of it."""
         reader, self._reader = self._reader, None
         if reader is None:
-            return
+            return ()
+        usage = reader.result()
         now, received_at, first = self._clock.now(), self._received_at, self._first_chunk_at
         # Differs: of a streamed answer upstream sums up how long each chunk was handled; to know
         # that would cost two clock readings for each.
@@ -142,8 +155,12 @@ class Exchange:
             handling_seconds=None if self._is_streaming else now - self._answered_at,
             size_bytes=self._response_bytes,
             is_streaming=self._is_streaming,
-            usage=reader.result(),
+            usage=usage,
         )
+        following, self._following = self._following, None
+        if following is None:
+            return ()
+        return following.ended(ResponseEnd(Termination.NATURAL, usage, self._chunks))
 
     def close(self) -> None:
         """The stream is over, however it ended."""
@@ -154,7 +171,12 @@ class Exchange:
             self._probe.request_failed(self._key, self._error_code)
         if self._is_running:
             self._probe.running_changed(self._key, -1)
-        self._reader = None
+        reader, self._reader = self._reader, None
+        following, self._following = self._following, None
+        if following is not None:
+            cause = Termination.ERROR if self._error_code else Termination.CLIENT_DISCONNECT
+            usage = reader.result() if reader else None
+            following.ended(ResponseEnd(cause, usage, self._chunks))
 
     def _compare(self, served: str) -> None:
         """Whom the proxy had to pass over, when it went to another endpoint of the pool."""

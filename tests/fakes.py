@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from epp.core.clock import Clock
 from epp.core.decision import Decision, ProfileRun
 from epp.core.endpoint import Endpoint, EndpointMetrics
-from epp.core.plugin import Handle
+from epp.core.plugin import Handle, Plugin
 from epp.core.probe import Probe, ScrapeInterval, Timer
 from epp.core.request import ChatMessage, InferenceRequest, RequestBody, RequestKey, Usage
 
@@ -58,6 +58,8 @@ class FakeProbe(Probe):
         self.calls: list[str] = []
         self.plugins: list[tuple[str, str, str]] = []
         self.plugin_failures: list[tuple[str, str, str, Exception]] = []
+        self.overruns: list[tuple[str, str, float]] = []
+        self.set_aside: list[tuple[str, str]] = []
         self.cycles: list[float] = []
         self.attempts: list[tuple[str, Endpoint | None]] = []
         self.rewrites: list[tuple[str, str, str]] = []
@@ -83,6 +85,18 @@ class FakeProbe(Probe):
             self.plugins.append((point, type_name, name))
 
         return ran
+
+    def plugin_failed(self, point: str, type_name: str, name: str, error: Exception) -> None:
+        self.calls.append("plugin_failed")
+        self.plugin_failures.append((point, type_name, name, error))
+
+    def plugin_overran(self, point: str, type_name: str, name: str, seconds: float) -> None:
+        self.calls.append("plugin_overran")
+        self.overruns.append((point, name, seconds))
+
+    def plugin_set_aside(self, point: str, type_name: str, name: str) -> None:
+        self.calls.append("plugin_set_aside")
+        self.set_aside.append((point, name))
 
     def gap_timer(self, key: RequestKey) -> Timer:
         self.keys.append(key)
@@ -234,6 +248,8 @@ def make_handle(
     clock: Clock | None = None,
     seed: int = SEED,
     scrape_interval_seconds: float = 0.05,
+    name: str = "",
+    plugins: Mapping[str, Plugin] | None = None,
 ) -> Handle:
     """What plugins may use: seeded chance, a still clock, a probe that takes notes."""
     return Handle(
@@ -241,6 +257,8 @@ def make_handle(
         clock=clock or FakeClock(),
         probe=probe or FakeProbe(),
         scrape_interval=ScrapeInterval(scrape_interval_seconds),
+        name=name,
+        plugins=plugins or {},
     )
 
 

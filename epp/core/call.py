@@ -18,9 +18,12 @@ Differs: in the Go pickers a plugin that panics ends the process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter
+from typing import Any, Generic, TypeVar
 
+from epp.core.endpoint import Endpoint
+from epp.core.errors import EppError
 from epp.core.plugin import Plugin
 from epp.core.probe import Probe
 
@@ -82,3 +85,40 @@ class PluginOverrunError(Exception):
 def calls(plugins: Iterable[P], point: str, probe: Probe) -> tuple[PluginCall[P], ...]:
     """One for each plugin, in their order."""
     return tuple([PluginCall(plugin, point, probe) for plugin in plugins])
+
+
+def in_role(role: type[P], plugins: Iterable[Plugin]) -> list[P]:
+    """The plugins that fill a role, in their order."""
+    return [plugin for plugin in plugins if isinstance(plugin, role)]
+
+
+def run(call: PluginCall[Any], method: Callable[..., Any], *args: Any) -> Any:
+    """What the call returns; None when it failed, or the plugin was set aside.
+
+    Raises:
+        EppError: the plugin refuses the request.
+    """
+    if call.is_aside:
+        return None
+    started = perf_counter()
+    try:
+        result = method(*args)
+    except EppError:
+        raise
+    except Exception as error:
+        call.failed(error)
+        return None
+    call.ran(perf_counter() - started)
+    return result
+
+
+def ids_among(kept: Sequence[Endpoint], endpoints: Sequence[Endpoint]) -> set[str]:
+    """The ids of ``kept``.
+
+    Raises:
+        ValueError: one of them is none of ``endpoints``.
+    """
+    ids = {endpoint.id for endpoint in kept}
+    if not ids <= {endpoint.id for endpoint in endpoints}:
+        raise ValueError("returned an endpoint that it was not given")
+    return ids

@@ -60,8 +60,9 @@ class Decision(msgspec.Struct, frozen=True, eq=False):
     """Where a request goes and what the proxy has to change in it.
 
     ``destination`` is ``ip:port``, several joined by commas. ``set_headers`` holds only what
-    changes, ``remove_headers`` what must not go on. ``body`` is what goes on: the client's bytes unless the model name changed; None
-    without a body. ``scores`` is what the proxy is told of them, by destination.
+    changes, ``remove_headers`` what must not go on. ``body`` is what goes on: the client's bytes
+    unless the model name changed; None without a body. ``scores`` is what the proxy is told of
+    them, by destination.
     """
 
     request: InferenceRequest

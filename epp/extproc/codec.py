@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from google.protobuf.message import DecodeError
 
+from epp.core.response import Metadata, ResponseStart
 from epp.extproc import usual
 from epp.extproc.events import (
     Answer,
@@ -83,8 +84,10 @@ def decode_any(data: Message) -> Event:
             )
         case "response_headers":
             part = message.response_headers
-            headers = response_headers(part.headers)
-            return ResponseHeaders(headers, part.end_of_stream, around.served)
+            start = ResponseStart(
+                response_headers(part.headers), around.served, around.has_lb_metadata
+            )
+            return ResponseHeaders(start, part.end_of_stream)
         case "request_trailers":
             return RequestTrailers(around.subset)
         case "response_trailers":
@@ -101,14 +104,20 @@ def encode(answer: Answer) -> bytes:
         case RoutedHeaders():
             decision = answer.decision
             if decision.scores:
-                return _route(decision.destination, decision.set_headers, decision.scores)
-            return _routed(decision.destination, decision.set_headers)
+                return _route(
+                    decision.destination,
+                    decision.set_headers,
+                    decision.remove_headers,
+                    decision.scores,
+                )
+            return _routed(decision.destination, decision.set_headers, decision.remove_headers)
         case HeadersAnswer():
-            return _response_headers(answer.set_headers)
+            return _response_headers(answer.set_headers) + _metadata(answer.metadata)
         case TrailersAnswer(direction=Direction.REQUEST):
             return ProcessingResponse(request_trailers=TrailersResponse()).SerializeToString()
         case TrailersAnswer():
-            return ProcessingResponse(response_trailers=TrailersResponse()).SerializeToString()
+            trailers = ProcessingResponse(response_trailers=TrailersResponse())
+            return trailers.SerializeToString() + _metadata(answer.metadata)
         case ImmediateAnswer():
             return ProcessingResponse(
                 immediate_response=ImmediateResponse(
@@ -120,24 +129,41 @@ def encode(answer: Answer) -> bytes:
 def encode_parts(answer: Answer) -> Sequence[bytes | bytearray | memoryview]:
     """What ``encode`` makes, in parts that follow each other; saves copying a long body."""
     if isinstance(answer, BodyAnswer):
-        return usual.answer_parts(answer.direction, answer.body, answer.end_of_stream)
+        parts = usual.answer_parts(answer.direction, answer.body, answer.end_of_stream)
+        return (*parts, _metadata(answer.metadata)) if answer.metadata else parts
     return (encode(answer),)
+
+
+def _metadata(metadata: Iterable[Metadata]) -> bytes:
+    """Dynamic metadata as a part of any answer: fields of a message may be joined."""
+    if not metadata:
+        return b""
+    answer = ProcessingResponse()
+    for namespace, name, value in metadata:
+        space = answer.dynamic_metadata.fields[namespace].struct_value
+        space.fields[name].number_value = value
+    return answer.SerializeToString(deterministic=True)
 
 
 # Few destinations, and the same changes again and again: 0.1 us for a known one instead of 5 us.
 @lru_cache(maxsize=256)
-def _routed(destination: str, set_headers: tuple[tuple[str, bytes], ...]) -> bytes:
-    return _route(destination, set_headers, ())
+def _routed(
+    destination: str, set_headers: tuple[tuple[str, bytes], ...], remove_headers: tuple[str, ...]
+) -> bytes:
+    return _route(destination, set_headers, remove_headers, ())
 
 
 def _route(
     destination: str,
     set_headers: Iterable[tuple[str, bytes]],
+    remove_headers: Iterable[str],
     scores: Iterable[tuple[str, float]],
 ) -> bytes:
+    mutation = _mutation(set_headers)
+    mutation.remove_headers.extend(remove_headers)
     answer = ProcessingResponse(
         request_headers=HeadersResponse(
-            response=CommonResponse(clear_route_cache=True, header_mutation=_mutation(set_headers))
+            response=CommonResponse(clear_route_cache=True, header_mutation=mutation)
         )
     )
     lb = answer.dynamic_metadata.fields[LB_NAMESPACE].struct_value

@@ -13,6 +13,7 @@ import msgspec
 
 from epp.core.decision import Decision
 from epp.core.request import Headers, IncomingRequest
+from epp.core.response import Metadata, ResponseStart
 from epp.rpc import Message
 
 MAX_PIECE_BYTES = 62_000
@@ -61,11 +62,10 @@ class RequestTrailers(msgspec.Struct, frozen=True):
 
 
 class ResponseHeaders(msgspec.Struct, frozen=True):
-    """The model server's headers; ``served`` is the endpoint really used, empty if untold."""
+    """The model server's headers."""
 
-    headers: Headers
+    start: ResponseStart
     end_of_stream: bool
-    served: str = ""
 
 
 class ResponseBody(msgspec.Struct, frozen=True, gc=False):
@@ -110,20 +110,23 @@ class HeadersAnswer(msgspec.Struct, frozen=True):
     """The answer to the response's headers."""
 
     set_headers: tuple[tuple[str, bytes], ...]
+    metadata: tuple[Metadata, ...] = ()
 
 
 class BodyAnswer(msgspec.Struct, frozen=True, gc=False):
-    """One piece of a body on its way on, at most 62,000 bytes."""
+    """One piece of a body on its way on, at most 62,000 bytes; the last may bring metadata."""
 
     direction: Direction
     body: Message | memoryview
     end_of_stream: bool
+    metadata: tuple[Metadata, ...] = ()
 
 
 class TrailersAnswer(msgspec.Struct, frozen=True):
     """Trailers go on unchanged."""
 
     direction: Direction
+    metadata: tuple[Metadata, ...] = ()
 
 
 class ImmediateAnswer(msgspec.Struct, frozen=True):

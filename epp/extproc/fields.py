@@ -20,7 +20,7 @@ SERVED_KEY = "x-gateway-destination-endpoint-served"
 SUBSET_KEY = "x-gateway-destination-endpoint-subset"
 
 RESPONSE_HEADERS = frozenset({":status", "status", "content-type"})
-"""The headers of an answer that anybody looks at."""
+"""The headers of an answer that anybody looks at, plugins included."""
 
 MAX_REMEMBERED_BYTES = 1024
 
@@ -40,10 +40,14 @@ def response_headers(headers: HeaderMap) -> Headers:
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """``subset`` and ``body_mode`` are None where the proxy does not tell, ``served`` is empty."""
+    """``subset`` and ``body_mode`` are None where the proxy does not tell, ``served`` is empty.
+
+    ``has_lb_metadata`` is whether it says anything about load balancing.
+    """
 
     subset: tuple[str, ...] | None = None
     served: str = ""
+    has_lb_metadata: bool = False
     body_mode: int | None = None
 
 
@@ -55,6 +59,7 @@ def surroundings(message: ProcessingRequest) -> Surroundings:
     return Surroundings(
         subset=_subset(message),
         served=_served(message),
+        has_lb_metadata=LB_NAMESPACE in message.metadata_context.filter_metadata,
         body_mode=(
             message.protocol_config.request_body_mode
             if message.HasField("protocol_config")

@@ -32,6 +32,7 @@ from typing import Any
 from epp.core.decision import Decision
 from epp.core.errors import EppError, InternalError
 from epp.core.request import Headers, IncomingRequest
+from epp.core.response import Metadata
 from epp.exchange import DEBUG_HEADER, Exchange
 from epp.extproc.events import (
     MAX_PIECE_BYTES,
@@ -57,7 +58,6 @@ from epp.extproc.events import (
 from epp.rpc import Message
 
 _RESPONSE_HEADERS = HeadersAnswer((DEBUG_HEADER,))
-_RESPONSE_TRAILERS = TrailersAnswer(Direction.RESPONSE)
 _NOTHING: Sequence[Output] = ()
 
 
@@ -207,10 +207,11 @@ class Stream:
         if self._request in (Phase.OPEN, Phase.DECIDING):
             self._request = Phase.ABANDONED
             self._body = []
-        self._exchange.response_started(event.headers, event.served)
+        added = self._exchange.response_started(event.start)
         self._response = Phase.OPEN
-        if event.end_of_stream:
-            self._end_response()
+        metadata = self._end_response() if event.end_of_stream else ()
+        if added or metadata:
+            return [HeadersAnswer((DEBUG_HEADER, *added), metadata)]
         return [_RESPONSE_HEADERS]
 
     def _response_body(self, event: ResponseBody) -> Sequence[Output]:
@@ -219,21 +220,19 @@ class Stream:
         body, end = event.body, event.end_of_stream
         if body:
             self._exchange.response_chunk(body)
-        if end:
-            self._end_response()
+        metadata = self._end_response() if end else ()
         if len(body) <= MAX_PIECE_BYTES:
-            return [BodyAnswer(Direction.RESPONSE, body, end)]
-        return pieces(Direction.RESPONSE, body, end=end)
+            return [BodyAnswer(Direction.RESPONSE, body, end, metadata)]
+        return pieces(Direction.RESPONSE, body, end=end, metadata=metadata)
 
     def _response_trailers(self, event: ResponseTrailers) -> Sequence[Output]:
         if self._response is not Phase.OPEN:
             return _NOTHING
-        self._end_response()
-        return [_RESPONSE_TRAILERS]
+        return [TrailersAnswer(Direction.RESPONSE, self._end_response())]
 
-    def _end_response(self) -> None:
+    def _end_response(self) -> tuple[Metadata, ...]:
         self._response = Phase.DONE
-        self._exchange.response_ended()
+        return self._exchange.response_ended()
 
     def _ignore(self, event: Unknown) -> Sequence[Output]:
         return _NOTHING
@@ -250,7 +249,9 @@ _HANDLERS: dict[type[Any], Callable[[Stream, Any], Sequence[Output]]] = {
 }
 
 
-def pieces(direction: Direction, body: Message, *, end: bool) -> Sequence[Output]:
+def pieces(
+    direction: Direction, body: Message, *, end: bool, metadata: tuple[Metadata, ...] = ()
+) -> Sequence[Output]:
     """``body`` in pieces of at most 62,000 bytes without copying it; an empty one is one piece."""
     view = memoryview(body)
     last = max(0, len(body) - 1) // MAX_PIECE_BYTES
@@ -259,6 +260,7 @@ def pieces(direction: Direction, body: Message, *, end: bool) -> Sequence[Output
             direction,
             view[i * MAX_PIECE_BYTES : (i + 1) * MAX_PIECE_BYTES],
             end and i == last,
+            metadata if i == last else (),
         )
         for i in range(last + 1)
     ]

@@ -18,6 +18,7 @@ from functools import lru_cache
 
 from google.protobuf.message import DecodeError
 
+from epp.core.response import ResponseStart
 from epp.extproc.events import (
     MAX_PIECE_BYTES,
     Direction,
@@ -165,7 +166,8 @@ def _headers(data: bytes, around: Surroundings, *, is_request: bool) -> Event:
         return RequestHeaders(
             request_headers(message.headers), is_last, around.subset, around.body_mode
         )
-    return ResponseHeaders(response_headers(message.headers), is_last, around.served)
+    headers = response_headers(message.headers)
+    return ResponseHeaders(ResponseStart(headers, around.served, around.has_lb_metadata), is_last)
 
 
 def answer_parts(

@@ -7,11 +7,12 @@ from time import perf_counter
 
 import msgspec
 
+from epp.core.call import PluginCall, calls, ids_among
 from epp.core.decision import FilterRun, ProfileRun, ScorerRun
 from epp.core.endpoint import Endpoint
 from epp.core.errors import ResourceExhaustedError
-from epp.core.plugin import Filter, Picker, Plugin, Scorer
-from epp.core.probe import Probe, Timer
+from epp.core.plugin import Filter, Picker, Scorer
+from epp.core.probe import Probe
 from epp.core.request import InferenceRequest
 
 
@@ -24,6 +25,10 @@ class WeightedScorer(msgspec.Struct, frozen=True):
 
 class Profile:
     """A named pipeline of filters, weighted scorers and one picker.
+
+    A plugin that raises or returns what it may not has no say: a filter removes nobody, a scorer
+    gives nothing, and instead of a picker the first of the best wins. ``ProfileRun.failed`` says
+    so.
 
     Source: gateway-api-inference-extension 2aaf2a6, framework/scheduler_profile.go.
     """
@@ -41,9 +46,11 @@ class Profile:
         self.filters = tuple(filters)
         self.scorers = tuple(scorers)
         self.picker = picker
-        self._filter_ran = [_timer(probe, "Filter", plugin) for plugin in filters]
-        self._scorer_ran = [_timer(probe, "Scorer", weighted.scorer) for weighted in scorers]
-        self._picker_ran = _timer(probe, "Picker", picker)
+        self._filters = calls(filters, "Filter", probe)
+        self._scorers = [
+            (PluginCall(weighted.scorer, "Scorer", probe), weighted.weight) for weighted in scorers
+        ]
+        self._picker = PluginCall(picker, "Picker", probe)
 
     def run(self, request: InferenceRequest, candidates: Sequence[Endpoint]) -> ProfileRun:
         """Filter, score and pick, with the reasons.
@@ -52,9 +59,10 @@ class Profile:
             ResourceExhaustedError: the filters left nobody.
         """
         candidates = tuple(candidates)
-        endpoints, filter_runs = self._filter(request, candidates)
-        scorer_runs, totals = self._score(request, endpoints)
-        picked = self._pick(endpoints, totals)
+        failed: list[str] = []
+        endpoints, filter_runs = self._filter(request, candidates, failed)
+        scorer_runs, totals = self._score(request, endpoints, failed)
+        picked = self._pick(endpoints, totals, failed)
         return ProfileRun(
             profile=self.name,
             candidates=candidates,
@@ -64,53 +72,76 @@ class Profile:
             totals=tuple(totals),
             picker=self.picker.name,
             picked=picked,
+            failed=tuple(failed),
         )
 
     def _filter(
-        self, request: InferenceRequest, endpoints: tuple[Endpoint, ...]
+        self, request: InferenceRequest, endpoints: tuple[Endpoint, ...], failed: list[str]
     ) -> tuple[tuple[Endpoint, ...], tuple[FilterRun, ...]]:
         runs: list[FilterRun] = []
-        for plugin, ran in zip(self.filters, self._filter_ran, strict=True):
+        for call in self._filters:
+            if call.is_aside:
+                failed.append(call.plugin.name)
+                continue
             started = perf_counter()
-            kept = tuple(plugin.filter(request, endpoints))
-            ran(perf_counter() - started)
-            kept_ids = {endpoint.id for endpoint in kept}
+            try:
+                kept = tuple(call.plugin.filter(request, endpoints))
+                kept_ids = ids_among(kept, endpoints)
+            except Exception as error:
+                call.failed(error)
+                failed.append(call.plugin.name)
+                continue
+            call.ran(perf_counter() - started)
             removed = tuple([e for e in endpoints if e.id not in kept_ids])
-            runs.append(FilterRun(plugin=plugin.name, removed=removed))
+            runs.append(FilterRun(plugin=call.plugin.name, removed=removed))
             endpoints = kept
             if not endpoints:
                 raise ResourceExhaustedError("no pods available for the given request")
         return endpoints, tuple(runs)
 
     def _score(
-        self, request: InferenceRequest, endpoints: tuple[Endpoint, ...]
+        self, request: InferenceRequest, endpoints: tuple[Endpoint, ...], failed: list[str]
     ) -> tuple[tuple[ScorerRun, ...], list[float]]:
         runs: list[ScorerRun] = []
         totals = [0.0] * len(endpoints)
-        for weighted, ran in zip(self.scorers, self._scorer_ran, strict=True):
-            scorer, weight = weighted.scorer, weighted.weight
+        for call, weight in self._scorers:
+            scorer = call.plugin
+            if call.is_aside:
+                failed.append(scorer.name)
+                continue
             started = perf_counter()
-            scores = tuple(scorer.score(request, endpoints))
-            ran(perf_counter() - started)
+            try:
+                scores = tuple(scorer.score(request, endpoints))
+                # Nearly every score is within 0..1: asking here saves 30 calls, 1.5 us.
+                sums = [
+                    total + (score if 0.0 <= score <= 1.0 else _clamp(score)) * weight
+                    for total, score in zip(totals, scores, strict=True)
+                ]
+            except Exception as error:
+                call.failed(error)
+                failed.append(scorer.name)
+                continue
+            call.ran(perf_counter() - started)
             runs.append(ScorerRun(plugin=scorer.name, weight=weight, scores=scores))
-            # Nearly every score is within 0..1: asking here saves 30 calls, 1.5 us of a request.
-            totals = [
-                total + (score if 0.0 <= score <= 1.0 else _clamp(score)) * weight
-                for total, score in zip(totals, scores, strict=True)
-            ]
+            totals = sums
         return tuple(runs), totals
 
     def _pick(
-        self, endpoints: tuple[Endpoint, ...], totals: Sequence[float]
+        self, endpoints: tuple[Endpoint, ...], totals: Sequence[float], failed: list[str]
     ) -> tuple[Endpoint, ...]:
-        started = perf_counter()
-        picked = tuple(self.picker.pick(endpoints, totals))
-        self._picker_ran(perf_counter() - started)
-        return picked
-
-
-def _timer(probe: Probe, point: str, plugin: Plugin) -> Timer:
-    return probe.plugin_timer(point, plugin.type, plugin.name)
+        call = self._picker
+        if not call.is_aside:
+            started = perf_counter()
+            try:
+                picked = tuple(call.plugin.pick(endpoints, totals))
+                if not ids_among(picked, endpoints):
+                    raise ValueError("picked no endpoint")
+                call.ran(perf_counter() - started)
+                return picked
+            except Exception as error:
+                call.failed(error)
+        failed.append(call.plugin.name)
+        return (endpoints[totals.index(max(totals))],)
 
 
 def _clamp(score: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
+from epp.core.call import PluginCall
 from epp.core.decision import ProfileRun, SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.errors import EppError, ResourceExhaustedError
@@ -17,6 +18,8 @@ from epp.scheduling.profile import Profile
 class Scheduler:
     """Runs the profiles that the handler selects until it selects none.
 
+    If the handler fails, what the profiles found so far counts, the first of them first.
+
     Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/scheduling/scheduler.go.
     """
 
@@ -24,8 +27,8 @@ class Scheduler:
         self.handler = handler
         self.profiles = {profile.name: profile for profile in profiles}
         self._names = tuple(self.profiles)
-        self._select_ran = probe.plugin_timer("ProfilePicker", handler.type, handler.name)
-        self._combine_ran = probe.plugin_timer("ProcessProfilesResults", handler.type, handler.name)
+        self._select = PluginCall(handler, "ProfilePicker", probe)
+        self._combine = PluginCall(handler, "ProcessProfilesResults", probe)
         self._probe = probe
 
     def schedule(
@@ -34,7 +37,7 @@ class Scheduler:
         """The endpoints that shall serve the request, with the reasons.
 
         Raises:
-            ResourceExhaustedError: no profile found an endpoint.
+            EppError: no profile found an endpoint, or the handler refuses.
         """
         started = perf_counter()
         picked: tuple[Endpoint, ...] = ()
@@ -51,7 +54,7 @@ class Scheduler:
         self, request: InferenceRequest, endpoints: Sequence[Endpoint]
     ) -> SchedulingResult:
         results: dict[str, ProfileRun | None] = {}
-        while selected := self._select(request, results):
+        while selected := self._next(request, results):
             for name in selected:
                 results[name] = self._run(self.profiles[name], request, endpoints)
         if not results:
@@ -60,17 +63,37 @@ class Scheduler:
                 f"{request.request_id}"
             )
         started = perf_counter()
-        result = self.handler.combine(request, results)
-        self._combine_ran(perf_counter() - started)
+        try:
+            result = self.handler.combine(request, results)
+            if results.get(result.primary) is None:
+                raise LookupError(f"named a profile without result: {result.primary}")
+        except EppError:
+            raise
+        except Exception as error:
+            self._combine.failed(error)
+            return _first_of(results)
+        self._combine.ran(perf_counter() - started)
         return result
 
-    def _select(
+    def _next(
         self, request: InferenceRequest, results: dict[str, ProfileRun | None]
     ) -> Sequence[str]:
+        """The profiles to run now.
+
+        One that has run is not run again, else a handler could go on for ever.
+        """
         started = perf_counter()
-        selected = self.handler.select(request, self._names, results)
-        self._select_ran(perf_counter() - started)
-        return selected
+        try:
+            selected = self.handler.select(request, self._names, results)
+            if unknown := [name for name in selected if name not in self.profiles]:
+                raise LookupError(f"selected a profile that is none: {unknown[0]}")
+        except EppError:
+            raise
+        except Exception as error:
+            self._select.failed(error)
+            return () if results else self._names[:1]
+        self._select.ran(perf_counter() - started)
+        return [name for name in selected if name not in results] if results else selected
 
     @staticmethod
     def _run(
@@ -80,3 +103,10 @@ class Scheduler:
             return profile.run(request, endpoints)
         except EppError:
             return None  # the handler decides what a failed profile means
+
+
+def _first_of(results: dict[str, ProfileRun | None]) -> SchedulingResult:
+    for name, run in results.items():
+        if run is not None:
+            return SchedulingResult(primary=name, profiles=results)
+    raise ResourceExhaustedError("failed to find target pod: no profile found an endpoint")
