@@ -14,7 +14,7 @@ import uvloop
 
 import epp.plugins
 from epp import BUILD_REF, COMMIT_SHA, garbage
-from epp.config.document import ConfigError
+from epp.config.findings import ConfigError, Severity
 from epp.config.load import LoadedConfig, load_config
 from epp.core.clock import Clock
 from epp.core.errors import StartError
@@ -29,6 +29,8 @@ from epp.extproc.health import Health
 from epp.extproc.servicer import ExternalProcessor
 from epp.flags.options import Options
 from epp.flags.tls import openssl_suites, openssl_version
+from epp.following import ResponseHooks
+from epp.hooks import RequestHooks
 from epp.http2.limits import Limits
 from epp.http2.server import Server
 from epp.plugins.parsers.openai import OpenAIParser
@@ -140,17 +142,7 @@ class App:
         self._tls, self._metrics_tls = self._find_certificates()
         for listener in self._config.endpoint_listeners:
             self._datastore.subscribe(added=_ignore, removed=listener.endpoint_removed)
-        self._director = Director(
-            parser=OpenAIParser(),
-            scheduler=self._config.scheduler,
-            datastore=self._datastore,
-            pre_request=self._config.pre_request,
-            saturation=self._config.saturation,
-            probe=self._probe,
-            random=self._random,
-            honour_subset=not options.disable_endpoint_subset_filter,
-            emit_scores=options.emit_endpoint_scores,
-        )
+        self._director = self._direct(self._config)
         self._scraper = Scraper(
             self._datastore, scrape_settings(options), self._clock, probe=self._probe
         )
@@ -246,15 +238,37 @@ class App:
         text, name = config_text(self._options)
         handle = Handle(self._random, self._clock, self._probe, self._scrape_interval)
         try:
-            config = load_config(text, name, handle, os.environ)
+            config = load_config(
+                text,
+                name,
+                handle,
+                os.environ,
+                allow_experimental=self._options.allow_experimental_plugins,
+            )
         except ConfigError as error:
             raise StartError(str(error)) from None
-        for notice in config.notices:
-            logger.warning(notice)
+        for finding in config.findings:
+            report = logger.warning if finding.severity is Severity.WARNING else logger.info
+            report(str(finding))
         for notice in config.environment_notices:
             logger.info(notice)
         logs.log(logger, 0, "Loaded configuration", source=name)
         return config
+
+    def _direct(self, config: LoadedConfig) -> Director:
+        """A director that decides as the configuration says."""
+        options, probe, plugins = self._options, self._probe, config.plugins
+        return Director(
+            parser=OpenAIParser(),
+            scheduler=config.scheduler,
+            datastore=self._datastore,
+            hooks=RequestHooks(plugins, config.producers, config.saturation, probe),
+            responses=ResponseHooks(plugins, probe),
+            probe=probe,
+            random=self._random,
+            honour_subset=not options.disable_endpoint_subset_filter,
+            emit_scores=options.emit_endpoint_scores,
+        )
 
     def _find_source(self) -> Source:
         place = place_of(self._options, self._config.discovery)

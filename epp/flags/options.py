@@ -21,7 +21,6 @@ _ATTRIBUTES = {
 # Flag -> the value that changes nothing (None: any), and why.
 _WITHOUT_EFFECT: Mapping[str, tuple[bool | None, str]] = {
     "tracing": (True, "yet: traces are not made"),
-    "allow-experimental-plugins": (True, "yet: no plugin is experimental"),
     "health-checking": (None, ": health is always served on the ext_proc port"),
     "grpc-max-send-msg-size": (None, ": no answer is longer than 64 KiB"),
 }
