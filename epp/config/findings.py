@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -54,7 +55,7 @@ class ConfigError(Exception):
     """The configuration cannot be used; the findings say why, the harmless ones included."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
-        self.findings = tuple(findings)
+        self.findings = tuple(sorted(findings, key=lambda finding: (finding.line, finding.column)))
         super().__init__("; ".join(self.problems))
 
     @property
@@ -172,9 +173,26 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _keys_of(to: Any, below: str) -> list[str]:
-    """The keys of a struct that a conversion went to; of one further down nobody knows here."""
-    if below or not hasattr(to, "__struct_fields__"):
+def bare(to: Any) -> Any:
+    """A type without annotations and without None."""
+    if get_origin(to) is Annotated:
+        return bare(get_args(to)[0])
+    if get_origin(to) in (Union, UnionType):
+        rest = [arg for arg in get_args(to) if arg is not NoneType]
+        return bare(rest[0]) if len(rest) == 1 else to
+    return to
+
+
+def _keys_of(to: Any, path: str) -> list[str]:
+    """The keys of the struct at ``path`` below a type."""
+    to = bare(to)
+    for step in re.findall(r"\.([^.\[]+)|\[", path):
+        if step and hasattr(to, "__struct_fields__"):
+            types = {field.encode_name: field.type for field in msgspec.structs.fields(to)}
+            to = bare(types.get(step))
+        elif not step and get_args(to):
+            to = bare(get_args(to)[0])
+    if not hasattr(to, "__struct_fields__"):
         return []
     return [field.encode_name for field in msgspec.structs.fields(to)]
 

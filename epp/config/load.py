@@ -109,7 +109,7 @@ def load_config(
     """
     document = read_document(text, name)
     findings = Findings(document.places)
-    config = read_shape(document, findings)
+    config, refused = read_shape(document, findings)
     check_kind(config, findings)
     gates = read_gates(config.feature_gates or (), findings)
     rules = Rules(
@@ -118,19 +118,20 @@ def load_config(
         allow_experimental=allow_experimental,
     )
     shelf = Shelf(rules, handle, findings, before.entries if before else {})
-    sections = [(f"$.plugins[{i}]", s) for i, s in enumerate(config.plugins or ())]
-    shelf.declare(declarations(sections, is_old=not rules.is_strict))
+    sections = [(f"$.plugins[{i}]", s) for i, s in enumerate(config.plugins or ()) if s]
+    shelf.declare(declarations(sections, is_old=not rules.is_strict), refused)
     check_flow_control(config.flow_control, findings, is_on=gates[FLOW_CONTROL])
     discovery = find_discovery(config, shelf, findings)
     data_layer = find_data_layer(config, shelf)
-    detector, notices = _find_detector(config, shelf, findings, handle, environment or {})
     profiles = plan_profiles(config.scheduling_profiles or (), shelf, findings)
-    handler = find_handler(len(profiles), shelf, findings)
+    handler = find_handler(len(config.scheduling_profiles or ()), shelf, findings)
+    detector, notices = _find_detector(config, shelf, findings, handle, environment or {})
     parsers = find_parsers(config, shelf, findings)
     add_producers(shelf, findings)
     producers = in_order(shelf, findings)
     findings.stop_if_wrong()
     assert detector is not None  # otherwise there was an error
+    assert handler is not None
     return LoadedConfig(
         scheduler=Scheduler(handler, [plan.build(handle.probe) for plan in profiles], handle.probe),
         producers=producers,

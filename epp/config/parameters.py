@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import msgspec
 
-from epp.config.findings import Findings, did_you_mean
+from epp.config.findings import Findings, bare, did_you_mean
 from epp.core.plugin import NoParams, Params, PluginName, PluginType
 
 
@@ -80,7 +79,7 @@ class _Keys:
         return known
 
     def _value(self, value: object, to: Any, path: str) -> object:
-        to = _bare(to)
+        to = bare(to)
         if isinstance(value, dict) and isinstance(to, type) and issubclass(to, msgspec.Struct):
             return self._mapping(value, to, path)
         if isinstance(value, list) and get_origin(to) in (list, tuple):
@@ -98,13 +97,3 @@ class _Keys:
         else:
             text = f"{type_name} ignores this parameter" + did_you_mean(key, known)
             self._findings.warn(f"{path}.{key}", "unknown-parameter", text)
-
-
-def _bare(to: Any) -> Any:
-    """The type without annotations and without None."""
-    if get_origin(to) is Annotated:
-        return _bare(get_args(to)[0])
-    if get_origin(to) in (Union, UnionType):
-        rest = [arg for arg in get_args(to) if arg is not NoneType]
-        return _bare(rest[0]) if len(rest) == 1 else to
-    return to

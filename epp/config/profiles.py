@@ -52,7 +52,7 @@ class ProfilePlan(msgspec.Struct, frozen=True):
 
 
 def plan_profiles(
-    sections: Sequence[ProfileSection], shelf: Shelf, findings: Findings
+    sections: Sequence[ProfileSection | None], shelf: Shelf, findings: Findings
 ) -> list[ProfilePlan]:
     """The declared profiles, or one that uses every scheduling plugin there is.
 
@@ -60,21 +60,23 @@ def plan_profiles(
 
     Differs: of several declared pickers upstream takes any; a scorer without a weight that comes
     after the picker ends the process there.
-
-    Raises:
-        ConfigError: a profile cannot be built.
     """
     origin = ""
     if not sections:
         origin = "no profile is declared"
         sections = [_everything(shelf)]
     _check(sections, shelf, findings)
-    findings.stop_if_wrong()
     pickers = shelf.of(Picker)
     shared: Plugin | None = pickers[0] if pickers else None
     plans: list[ProfilePlan] = []
     for section in sections:
-        uses = [_use(shelf.plugins[r.plugin_ref], r.weight) for r in section.plugins or ()]
+        if section is None:
+            continue
+        uses = [
+            _use(shelf.plugins[reference.plugin_ref], reference.weight)
+            for reference in section.plugins or ()
+            if reference.plugin_ref in shelf.plugins
+        ]
         if not any(isinstance(use.plugin, Picker) for use in uses):
             if shared is None:
                 shared = shelf.add(DEFAULT_PICKER, "no picker is declared")
@@ -84,12 +86,8 @@ def plan_profiles(
     return plans
 
 
-def find_handler(profiles: int, shelf: Shelf, findings: Findings) -> ProfileHandler:
-    """The declared handler, or the default one for a single profile.
-
-    Raises:
-        ConfigError: none or several, or one that cannot handle this many profiles.
-    """
+def find_handler(profiles: int, shelf: Shelf, findings: Findings) -> ProfileHandler | None:
+    """The declared handler, or the default one for a single profile; else None and an error."""
     handlers = shelf.of(ProfileHandler)
     if len(handlers) > 1:
         findings.error(
@@ -112,10 +110,10 @@ def find_handler(profiles: int, shelf: Shelf, findings: Findings) -> ProfileHand
             "single profile handler is intended to be used with a single profile, but multiple "
             "profiles were specified",
         )
-    findings.stop_if_wrong()
-    handler = handlers[0] if handlers else shelf.add(DEFAULT_HANDLER, "no handler is declared")
-    assert isinstance(handler, ProfileHandler)
-    return handler
+    if handlers:
+        return handlers[0]
+    default = shelf.add(DEFAULT_HANDLER, "no handler is declared")
+    return default if isinstance(default, ProfileHandler) else None
 
 
 def _everything(shelf: Shelf) -> ProfileSection:
@@ -137,9 +135,11 @@ def _use(plugin: Plugin, weight: float | None) -> Use:
     return Use(plugin, weight)
 
 
-def _check(sections: Sequence[ProfileSection], shelf: Shelf, findings: Findings) -> None:
+def _check(sections: Sequence[ProfileSection | None], shelf: Shelf, findings: Findings) -> None:
     names: set[str] = set()
     for i, profile in enumerate(sections):
+        if profile is None:
+            continue
         path = f"$.schedulingProfiles[{i}]"
         if not profile.name:
             findings.error(path, "missing-name", "SchedulingProfile must have a name")

@@ -112,13 +112,13 @@ class RequestHandlerSection(Section, frozen=True):
 
 
 class ConfigSection(Section, frozen=True):
-    """The whole file."""
+    """The whole file; None in a list is an entry that could not be read."""
 
     api_version: str | None = None
     kind: str | None = None
     feature_gates: list[str] | None = None
-    plugins: list[PluginSection] | None = None
-    scheduling_profiles: list[ProfileSection] | None = None
+    plugins: list[PluginSection | None] | None = None
+    scheduling_profiles: list[ProfileSection | None] | None = None
     saturation_detector: SaturationSection | None = None
     flow_control: FlowControlSection | None = None
     data_layer: DataLayerSection | None = None

@@ -26,38 +26,40 @@ _TRUE = frozenset({"1", "t", "true"})
 _FALSE = frozenset({"0", "f", "false"})
 
 
-def read_shape(document: Document, findings: Findings) -> ConfigSection:
-    """The document in its types; each list entry on its own: no problem hides another.
+def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, set[str]]:
+    """The document in its types, and the names of plugins that are left out as they are wrong.
 
-    Raises:
-        ConfigError: it is not of this shape.
+    Each key and each list entry is read on its own, so that no problem hides another.
     """
     value = {} if document.value is None else document.value
     if not isinstance(value, dict):
         findings.error("$", "wrong-value", "expected a mapping at the top level")
-        findings.stop_if_wrong()
-    lists: dict[str, list[Any]] = {}
-    rest = dict(value)
-    for key, item_type in (("plugins", PluginSection), ("schedulingProfiles", ProfileSection)):
-        items = rest.get(key)
-        if isinstance(items, list):
-            del rest[key]
-            read = [
-                findings.convert(item, item_type, f"$.{key}[{i}]") for i, item in enumerate(items)
-            ]
-            lists[key] = [item for item in read if item is not None]
-    config = findings.convert(rest, ConfigSection, "$")
-    findings.stop_if_wrong()
-    assert config is not None  # otherwise there was an error
+        value = {"plugins": []}
     if document.has_more:
         findings.warn("$", "more-documents", "only the first document is read")
     if not value:
         findings.warn("$", "empty-configuration", "nothing is configured: any endpoint is picked")
-    return msgspec.structs.replace(
-        config,
-        plugins=lists.get("plugins", config.plugins),
-        scheduling_profiles=lists.get("schedulingProfiles", config.scheduling_profiles),
-    )
+    fields = {field.encode_name: field for field in msgspec.structs.fields(ConfigSection)}
+    items: dict[str, type[Any]] = {"plugins": PluginSection, "schedulingProfiles": ProfileSection}
+    read: dict[str, Any] = {}
+    refused: set[str] = set()
+    for key, given in value.items():
+        field, path = fields.get(key), f"$.{key}"
+        if field is None:
+            text = f'unknown field "{key}"{did_you_mean(key, fields)}'
+            findings.error(path, "unknown-key", text)
+        elif isinstance(given, list) and key in items:
+            entries = [findings.convert(v, items[key], f"{path}[{i}]") for i, v in enumerate(given)]
+            read[field.name] = entries
+            refused |= {_name_in(v) for v, e in zip(given, entries, strict=True) if e is None}
+        else:
+            read[field.name] = findings.convert(given, field.type, path)
+    return ConfigSection(**read), refused
+
+
+def _name_in(value: object) -> str:
+    """What a plugin would have been called."""
+    return str(value.get("name") or value.get("type")) if isinstance(value, dict) else ""
 
 
 def check_kind(config: ConfigSection, findings: Findings) -> None:

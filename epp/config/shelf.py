@@ -78,8 +78,12 @@ class Shelf:
         """The plugins that fill a role, in their order."""
         return [plugin for plugin in self.plugins.values() if isinstance(plugin, role)]
 
-    def declare(self, declarations: Iterable[Declaration]) -> None:
-        """Make these plugins, each after those that its parameters name."""
+    def declare(self, declarations: Iterable[Declaration], refused: Iterable[str] = ()) -> None:
+        """Make these plugins, each after those that its parameters name.
+
+        ``refused`` are names of plugins that there would be, were they not wrong.
+        """
+        self._refused |= set(refused)
         names: list[str] = []
         for declaration in declarations:
             name = declaration.name
