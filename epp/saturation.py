@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from epp.core.data import CycleData
 from epp.core.endpoint import Endpoint
 from epp.core.plugin import Handle, SaturationDetector
 
@@ -65,7 +66,7 @@ class AnyRoomDetector(SaturationDetector):
         self._thresholds = thresholds
         self._freshness = Freshness(thresholds.staleness_seconds, handle)
 
-    def saturation(self, endpoints: Sequence[Endpoint]) -> float:
+    def saturation(self, endpoints: Sequence[Endpoint], data: CycleData) -> float:
         limits = self._thresholds
         has_room = any(
             e.metrics.waiting_queue_size <= limits.queue_depth
