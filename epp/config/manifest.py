@@ -12,7 +12,6 @@ from epp.config.document import MAX_BYTES, Loader
 from epp.config.findings import Finding
 from epp.config.schema import KIND
 
-
 MAX_PARTS = 100
 
 
