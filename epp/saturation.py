@@ -63,11 +63,11 @@ class AnyRoomDetector(SaturationDetector):
     type = "any-room-detector"
 
     def __init__(self, thresholds: Thresholds, handle: Handle) -> None:
-        self._thresholds = thresholds
+        self.thresholds = thresholds
         self._freshness = Freshness(thresholds.staleness_seconds, handle)
 
     def saturation(self, endpoints: Sequence[Endpoint], data: CycleData) -> float:
-        limits = self._thresholds
+        limits = self.thresholds
         has_room = any(
             e.metrics.waiting_queue_size <= limits.queue_depth
             and e.metrics.kv_cache_ratio <= limits.kv_cache_ratio
