@@ -40,7 +40,7 @@ class LatencySloAdmitter(Admitter):
         self._key = LATENCY_PREDICTIONS.of(params.latency_prediction_info_producer_name)
 
     @property
-    def consumes(self) -> Sequence[DataKey[Any]]:
+    def may_consume(self) -> Sequence[DataKey[Any]]:
         return (self._key,)
 
     def admit(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> None:

@@ -76,9 +76,13 @@ class PrefixCacheAffinityFilter(Filter):
     def consumes(self) -> Sequence[DataKey[Any]]:
         if self._threshold <= 0:
             return ()
-        if self._penalty_ms <= 0:
+        if self._penalty_ms <= 0 or self._predicts:
             return (self._match,)
-        return (self._match, self._predictions if self._predicts else self._load)
+        return (self._match, self._load)
+
+    @property
+    def may_consume(self) -> Sequence[DataKey[Any]]:
+        return (self._predictions,) if self._predicts else ()
 
     def filter(
         self, request: InferenceRequest, endpoints: Sequence[Endpoint]

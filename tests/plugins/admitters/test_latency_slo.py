@@ -33,7 +33,7 @@ def is_admitted(
     producer: str = "",
 ) -> bool:
     admitter = LatencySloAdmitter(LatencySloAdmitterParams(producer), make_handle())
-    assert list(admitter.consumes) == [LATENCY_PREDICTIONS.of(producer)]
+    assert list(admitter.may_consume) == [LATENCY_PREDICTIONS.of(producer)]
     request = make_request(priority=priority, headers=headers)
     if headrooms is not None:
         predictions = {

@@ -134,16 +134,12 @@ def test_now_and_then_all_are_kept(probability: float, least: int, most: int) ->
     ("fields", "keys"),
     [
         ({}, [PREFIX_MATCH.of(), IN_FLIGHT_LOAD.of()]),
-        ({"ttftSource": "latencyPredictor"}, [PREFIX_MATCH.of(), LATENCY_PREDICTIONS.of()]),
+        ({"ttftSource": "latencyPredictor"}, [PREFIX_MATCH.of()]),
         ({"maxTTFTPenaltyMs": 0}, [PREFIX_MATCH.of()]),
         ({"affinityThreshold": 0}, []),
         (
             {"prefixMatchInfoProducerName": "p", "inFlightLoadProducerName": "l"},
             [PREFIX_MATCH.of("p"), IN_FLIGHT_LOAD.of("l")],
-        ),
-        (
-            {"ttftSource": "latencyPredictor", "latencyPredictionInfoProducerName": "x"},
-            [PREFIX_MATCH.of(), LATENCY_PREDICTIONS.of("x")],
         ),
     ],
 )
@@ -151,3 +147,10 @@ def test_only_what_is_looked_at_has_to_be_made(
     fields: dict[str, Any], keys: list[DataKey[Any]]
 ) -> None:
     assert list(make_filter(**fields).consumes) == keys
+
+
+def test_predictions_are_read_where_there_are_any() -> None:
+    named = {"latencyPredictionInfoProducerName": "x"}
+    assert list(make_filter(**named).may_consume) == []
+    predicting = make_filter(ttftSource="latencyPredictor", **named)
+    assert list(predicting.may_consume) == [LATENCY_PREDICTIONS.of("x")]

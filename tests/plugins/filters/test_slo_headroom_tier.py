@@ -17,7 +17,7 @@ def kept(
     headrooms: Headrooms | None, *, epsilon: float = 0.0, producer: str = "", count: int = 3
 ) -> list[str]:
     plugin = SloHeadroomTierFilter(SloHeadroomTierFilterParams(epsilon, producer), make_handle())
-    assert list(plugin.consumes) == [LATENCY_PREDICTIONS.of(producer)]
+    assert list(plugin.may_consume) == [LATENCY_PREDICTIONS.of(producer)]
     data = CycleData()
     if headrooms is not None:
         predictions = {
