@@ -42,12 +42,12 @@ def test_refusals_grow_with_saturation(saturation: float, expected: float) -> No
 
 
 def test_saturation_is_the_mean_of_the_fuller_of_queue_and_kv_cache() -> None:
-    half = {"power": 1.0, "k": 0.5}
+    half: Any = {"power": 1.0, "k": 0.5}
     assert refused_ratio(endpoint(waiting=5), **half) == pytest.approx(0.5, abs=0.04)
     assert refused_ratio(endpoint(0.4, waiting=5), **half) == pytest.approx(0.5, abs=0.04)
     assert refused_ratio(endpoint(waiting=5), endpoint(), **half) == pytest.approx(0.25, abs=0.04)
     assert refused_ratio(make_endpoint("silent"), **half) == pytest.approx(0.5, abs=0.04)
-    thresholds = {"queue_depth_threshold": 50.0, "kv_cache_util_threshold": 1.0}
+    thresholds: Any = {"queue_depth_threshold": 50.0, "kv_cache_util_threshold": 1.0}
     assert refused_ratio(endpoint(0.3, 25), **half, **thresholds) == pytest.approx(0.25, abs=0.04)
 
 

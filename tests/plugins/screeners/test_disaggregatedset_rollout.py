@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ BY_ZONE = {"name": "z", "headerName": "x-zone", "labelKey": "zone", "mode": "pre
 
 
 def params(
-    gating: dict[str, Any] = GATING, *selectors: dict[str, Any], **labels: str
+    gating: Mapping[str, Any], *selectors: Mapping[str, Any], **labels: str
 ) -> DisaggregatedSetRolloutScreenerParams:
     fields = {
         "scope": {"labelSelector": {"matchLabels": labels}},
@@ -40,7 +40,8 @@ def params(
 def make_screener(
     *args: Any, probe: FakeProbe | None = None, **labels: str
 ) -> DisaggregatedSetRolloutScreener:
-    return DisaggregatedSetRolloutScreener(params(*args, **labels), make_handle(probe=probe))
+    chosen = params(*(args or [GATING]), **labels)
+    return DisaggregatedSetRolloutScreener(chosen, make_handle(probe=probe))
 
 
 def rollout(**counts: tuple[int, int]) -> list[Endpoint]:
@@ -94,7 +95,9 @@ def test_a_complete_revision_is_drawn_by_its_pods(
     probe = FakeProbe()
     screener = make_screener(GATING | {"mode": mode}, probe=probe)
     assert drawn(screener, rollout(**counts)) == pytest.approx(expected, abs=0.04)
-    assert probe.revisions == [(screener.type, screener.name, mode, pytest.approx(expected))]
+    ((*labels, shares),) = probe.revisions
+    assert labels == [screener.type, screener.name, mode]
+    assert shares == pytest.approx(expected)
 
 
 def test_ports_of_one_pod_count_once() -> None:
@@ -212,7 +215,7 @@ def test_an_answer_tells_the_labels_of_who_served_it() -> None:
     [
         (params({"mode": "sum"}), ["revisionGating.requireRoles.values"]),
         (params({"mode": "disabled"}), []),
-        (params(**{"-": "x"}), ["scope.labelSelector.matchLabels"]),
+        (params(GATING, **{"-": "x"}), ["scope.labelSelector.matchLabels"]),
     ],
 )
 def test_every_problem_is_told(
