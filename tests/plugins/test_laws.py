@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from epp.core.data import (
     LATENCY_PREDICTIONS,
     PREFIX_MATCH,
     CycleData,
+    DataKey,
     InFlightLoad,
     LatencyPrediction,
     PrefixMatch,
@@ -67,33 +69,31 @@ def made_from(known: list[tuple[EndpointMetrics, Mapping[str, str]]]) -> list[En
 ENDPOINTS = st.lists(st.tuples(METRICS, LABELS), min_size=1, max_size=5).map(made_from)
 IDS = st.sampled_from([f"n/{i}" for i in range(6)])
 HEADROOMS = st.floats(-100, 100)
-DATA: st.SearchStrategy[CycleData] = st.fixed_dictionaries(
-    {},
-    optional={
-        PREFIX_MATCH.of(): st.builds(
-            PrefixMatch,
-            total_blocks=st.integers(3, 4),
-            block_bytes=st.just(64),
-            matched_blocks=st.dictionaries(IDS, st.integers(0, 3)),
+MADE: dict[DataKey[Any], st.SearchStrategy[Any]] = {
+    PREFIX_MATCH.of(): st.builds(
+        PrefixMatch,
+        total_blocks=st.integers(3, 4),
+        block_bytes=st.just(64),
+        matched_blocks=st.dictionaries(IDS, st.integers(0, 3)),
+    ),
+    IN_FLIGHT_LOAD.of(): st.builds(
+        InFlightLoad,
+        requests=st.dictionaries(IDS, st.integers(0, 200)),
+        tokens=st.dictionaries(IDS, st.integers(0, 10**6)),
+        uncached_tokens=st.none() | st.dictionaries(IDS, st.integers(0, 10**4)),
+    ),
+    LATENCY_PREDICTIONS.of(): st.dictionaries(
+        IDS,
+        st.builds(
+            LatencyPrediction,
+            ttft_ms=st.floats(0, 1e5),
+            tpot_ms=st.floats(0, 1e3),
+            ttft_headroom_ms=HEADROOMS,
+            tpot_headroom_ms=HEADROOMS,
         ),
-        IN_FLIGHT_LOAD.of(): st.builds(
-            InFlightLoad,
-            requests=st.dictionaries(IDS, st.integers(0, 200)),
-            tokens=st.dictionaries(IDS, st.integers(0, 10**6)),
-            uncached_tokens=st.none() | st.dictionaries(IDS, st.integers(0, 10**4)),
-        ),
-        LATENCY_PREDICTIONS.of(): st.dictionaries(
-            IDS,
-            st.builds(
-                LatencyPrediction,
-                ttft_ms=st.floats(0, 1e5),
-                tpot_ms=st.floats(0, 1e3),
-                ttft_headroom_ms=HEADROOMS,
-                tpot_headroom_ms=HEADROOMS,
-            ),
-        ),
-    },
-).map(lambda values: CycleData(dict(values)))
+    ),
+}
+DATA = st.fixed_dictionaries({}, optional=MADE).map(CycleData)
 SELECTIONS = st.lists(
     st.sampled_from(["10.0.0.0", "10.0.0.1:80", "10.0.0.2:81", "[10.0.0.3]", "", "x"]) | st.text()
 ).map(lambda entries: ",".join(entries).encode("utf-8", "replace"))

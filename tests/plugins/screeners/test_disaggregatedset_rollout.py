@@ -40,7 +40,8 @@ def params(
 def make_screener(
     *args: Any, probe: FakeProbe | None = None, **labels: str
 ) -> DisaggregatedSetRolloutScreener:
-    chosen = params(*(args or [GATING]), **labels)
+    gating, *selectors = args or [GATING]
+    chosen = params(gating, *selectors, **labels)
     return DisaggregatedSetRolloutScreener(chosen, make_handle(probe=probe))
 
 
