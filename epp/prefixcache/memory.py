@@ -70,9 +70,7 @@ class PrefixMemory:
         type_name, name = self._label()
         match = prompt.match
         matched = match.matched_blocks.get(first.id, 0)
-        self._probe.prefix_matched(
-            type_name, name, matched, match.total_blocks, match.block_bytes
-        )
+        self._probe.prefix_matched(type_name, name, matched, match.total_blocks, match.block_bytes)
         self._add(prompt, first)
         for endpoint in others:
             self._add(prompt, endpoint)

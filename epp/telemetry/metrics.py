@@ -22,6 +22,7 @@ from epp.telemetry.labels import Series, label_text
 from epp.telemetry.numbers import Number, Numbers, values_of
 from epp.telemetry.pool_metrics import PoolMetrics
 from epp.telemetry.prefix_metrics import PrefixMetrics
+from epp.telemetry.producer_metrics import ProducerMetrics
 from epp.telemetry.request_metrics import RequestMetrics
 from epp.telemetry.scheduling_metrics import SchedulingMetrics
 from epp.telemetry.stream_metrics import StreamMetrics
@@ -55,6 +56,7 @@ class MetricsProbe(Probes):
             RequestMetrics(self.registry, self._pinned),
             SchedulingMetrics(self.registry, datastore, self._pinned),
             PrefixMetrics(self.registry),
+            ProducerMetrics(self.registry, datastore),
             self._pool,
             self.flow,
         )

@@ -138,9 +138,7 @@ class InflightLoadProducer(DataProducer, PreRequest, ResponseObserver, EndpointL
     def describe(self) -> Mapping[str, object]:
         return {"requests": dict(self._requests), "tokens": dict(self._tokens)}
 
-    def _weights(
-        self, request: InferenceRequest, endpoints: Sequence[Endpoint]
-    ) -> dict[str, int]:
+    def _weights(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> dict[str, int]:
         """The tokens that the request adds at each endpoint."""
         prompt = request.data.get(self._prompt)
         tokens = prompt.token_count if prompt is not None else 0

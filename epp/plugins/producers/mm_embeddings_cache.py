@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from epp.core.data import (
@@ -38,7 +39,7 @@ class MMEmbeddingsCacheProducerParams(Params, frozen=True):
 
     cache_size_in_mb_per_server: Annotated[
         int, Meta(description="MiB of embeddings per endpoint, 2 for each item.")
-    ] = 4096
+    ] = msgspec.field(default=4096, name="cacheSizeInMBPerServer")
 
     @property
     def capacity(self) -> int:
