@@ -25,7 +25,7 @@ def prefix_bytes(body: RequestBody, limit: int) -> bytes:
     """
     if body.prompt is not None:
         return body.prompt[:limit].encode("utf-8", "replace")
-    if body.messages:
+    if body.messages is not None:
         return _chat_json(body.messages, limit)
     if body.text:
         return body.text[:limit]
