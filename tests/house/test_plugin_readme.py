@@ -11,6 +11,7 @@ import epp.plugins
 from epp.config.load import load_config
 from epp.core.plugin import (
     REGISTRY,
+    DataProducer,
     Discovery,
     Filter,
     Parser,
@@ -29,6 +30,7 @@ ROLES: dict[str, type[Plugin]] = {
     "Filters": Filter,
     "Scorers": Scorer,
     "Pickers": Picker,
+    "Producers": DataProducer,
     "Saturation detectors": SaturationDetector,
     "Profile handlers": ProfileHandler,
     "Parsers": Parser,

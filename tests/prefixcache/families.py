@@ -54,9 +54,13 @@ class World:
 
     def _route(self, text: bytes, model: str, salt: str) -> None:
         random = self._random
-        how = {"block_bytes": self._block_bytes, "max_blocks": ALL_BLOCKS}
-        hashes = self._hasher.hashes(text, model=model, cache_salt=salt, **how)
-        plain = chained_hashes(text, model=model, cache_salt=salt, **how)
+        size = self._block_bytes
+        hashes = self._hasher.hashes(
+            text, model=model, cache_salt=salt, block_bytes=size, max_blocks=ALL_BLOCKS
+        )
+        plain = chained_hashes(
+            text, model=model, cache_salt=salt, block_bytes=size, max_blocks=ALL_BLOCKS
+        )
         case = (text, model, salt, self._block_bytes)
         assert len(hashes) == len(plain), case
         if self._settles:

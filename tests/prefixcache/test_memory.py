@@ -32,7 +32,8 @@ def test_others_learn_too_and_only_the_first_is_reported() -> None:
 def test_reports_can_be_made_in_place_of_a_scorer() -> None:
     probe = FakeProbe()
     memory = PrefixMemory(Owner(), probe, capacity=100, report_as="p")
-    memory.learn(memory.look_up([[1]], 64), *endpoints(0))
+    (a,) = endpoints(0)
+    memory.learn(memory.look_up([[1]], 64), a)
     memory.forget("default/a")
     assert probe.prefix_plugins == {("prefix-cache-scorer", "p")}
     assert probe.index_sizes == [1, 0]

@@ -30,7 +30,7 @@ DEFAULT_BLOCK_TOKENS = 16
 PREFILL_PROFILE = "prefill"
 
 
-class ApproxPrefixCacheProducerParams(Params, frozen=True):
+class ApproxPrefixCacheParams(Params, frozen=True):
     """What is cut into blocks, and how many of them are looked at and remembered."""
 
     auto_tune: Annotated[
@@ -65,9 +65,7 @@ class ApproxPrefixCacheProducerParams(Params, frozen=True):
                 yield name, f"blocks are never smaller than {MIN_BLOCK_TOKENS} tokens"
 
 
-@plugin(
-    "approx-prefix-cache-producer", params=ApproxPrefixCacheProducerParams, stability=Stability.BETA
-)
+@plugin("approx-prefix-cache-producer", params=ApproxPrefixCacheParams, stability=Stability.BETA)
 class ApproxPrefixCacheProducer(DataProducer, PreRequest, EndpointListener):
     """Remember the blocks of tokens that each endpoint was sent.
 
@@ -81,7 +79,7 @@ class ApproxPrefixCacheProducer(DataProducer, PreRequest, EndpointListener):
     Source: llm-d-router v0.10, requestcontrol/dataproducer/approximateprefix.
     """
 
-    def __init__(self, params: ApproxPrefixCacheProducerParams, handle: Handle) -> None:
+    def __init__(self, params: ApproxPrefixCacheParams, handle: Handle) -> None:
         self._auto_tune = params.auto_tune
         self._block_tokens = params.block_tokens
         self._max_tokens = params.max_prefix_tokens_to_match

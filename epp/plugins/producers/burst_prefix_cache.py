@@ -21,7 +21,7 @@ DEFAULT_MAX_BLOCKS = 2048
 MARGIN_SECONDS = 0.3
 
 
-class BurstPrefixCacheProducerParams(Params, frozen=True):
+class BurstPrefixCacheParams(Params, frozen=True):
     """How long a burst is, and how it is spread."""
 
     window_duration_ms: Annotated[
@@ -55,9 +55,7 @@ class BurstPrefixCacheProducerParams(Params, frozen=True):
             yield "maxPrefixTokensToMatch", "must be 0 or at least blockSizeTokens"
 
 
-@plugin(
-    "burst-prefix-cache-producer", params=BurstPrefixCacheProducerParams, stability=Stability.ALPHA
-)
+@plugin("burst-prefix-cache-producer", params=BurstPrefixCacheParams, stability=Stability.ALPHA)
 class BurstPrefixCacheProducer(DataProducer):
     """Wait for the requests of a time window and send equal prompts to the same endpoint.
 
@@ -70,7 +68,7 @@ class BurstPrefixCacheProducer(DataProducer):
     Source: llm-d-router v0.10, requestcontrol/dataproducer/burstprefix.
     """
 
-    def __init__(self, params: BurstPrefixCacheProducerParams, handle: Handle) -> None:
+    def __init__(self, params: BurstPrefixCacheParams, handle: Handle) -> None:
         self._params = params
         self._window_seconds = params.window_duration_ms / 1000
         self._max_blocks = (

@@ -27,7 +27,7 @@ from epp.prefixcache.text import prefix_bytes
 BYTES_PER_TOKEN = 4
 
 
-class BytePrefixCacheProducerParams(Params, frozen=True):
+class BytePrefixCacheParams(Params, frozen=True):
     """Zero and negative numbers mean the default, as in the 2025 release."""
 
     block_size: Annotated[int, Meta(description="Bytes per block, unless the server tells.")] = 64
@@ -40,9 +40,7 @@ class BytePrefixCacheProducerParams(Params, frozen=True):
     ] = ""
 
 
-@plugin(
-    "byte-prefix-cache-producer", params=BytePrefixCacheProducerParams, stability=Stability.BETA
-)
+@plugin("byte-prefix-cache-producer", params=BytePrefixCacheParams, stability=Stability.BETA)
 class BytePrefixCacheProducer(DataProducer, PreRequest, EndpointListener):
     """Remember the blocks of bytes that each endpoint was sent, as the 2025 release does.
 
@@ -57,8 +55,8 @@ class BytePrefixCacheProducer(DataProducer, PreRequest, EndpointListener):
     Source: gateway-api-inference-extension 2aaf2a6, multi/prefix/plugin.go.
     """
 
-    def __init__(self, params: BytePrefixCacheProducerParams, handle: Handle) -> None:
-        defaults = BytePrefixCacheProducerParams()
+    def __init__(self, params: BytePrefixCacheParams, handle: Handle) -> None:
+        defaults = BytePrefixCacheParams()
         self._block_bytes = _positive(params.block_size, defaults.block_size)
         self._max_blocks = _positive(
             params.max_prefix_blocks_to_match, defaults.max_prefix_blocks_to_match

@@ -27,7 +27,7 @@ from epp.core.response import Metadata, ResponseEnd
 PREFILL_PROFILE = "prefill"
 
 
-class InflightLoadProducerParams(Params, frozen=True):
+class InflightLoadParams(Params, frozen=True):
     """What a request weighs."""
 
     add_estimated_output_tokens: Annotated[
@@ -52,7 +52,7 @@ class InflightLoadProducerParams(Params, frozen=True):
             yield "maxEstimatedOutputTokens", "must not be negative"
 
 
-@plugin("inflight-load-producer", params=InflightLoadProducerParams, stability=Stability.BETA)
+@plugin("inflight-load-producer", params=InflightLoadParams, stability=Stability.BETA)
 class InflightLoadProducer(DataProducer, PreRequest, ResponseObserver, EndpointListener):
     """Count requests and tokens from the decision to the end of the answer.
 
@@ -64,7 +64,7 @@ class InflightLoadProducer(DataProducer, PreRequest, ResponseObserver, EndpointL
     Source: llm-d-router v0.10, requestcontrol/dataproducer/inflightload.
     """
 
-    def __init__(self, params: InflightLoadProducerParams, handle: Handle) -> None:
+    def __init__(self, params: InflightLoadParams, handle: Handle) -> None:
         self._counts_output = params.add_estimated_output_tokens
         self._output_ratio = params.output_ratio
         self._max_output = params.max_estimated_output_tokens

@@ -34,7 +34,7 @@ MIB_PER_ITEM = 2
 ENCODE_PROFILE = "encode"
 
 
-class MMEmbeddingsCacheProducerParams(Params, frozen=True):
+class MMEmbeddingsCacheParams(Params, frozen=True):
     """How much an endpoint remembers; zero and negative numbers mean the default."""
 
     cache_size_in_mb_per_server: Annotated[
@@ -46,13 +46,11 @@ class MMEmbeddingsCacheProducerParams(Params, frozen=True):
         """Items per endpoint."""
         size = self.cache_size_in_mb_per_server
         if size <= 0:
-            size = MMEmbeddingsCacheProducerParams().cache_size_in_mb_per_server
+            size = MMEmbeddingsCacheParams().cache_size_in_mb_per_server
         return max(1, size // MIB_PER_ITEM)
 
 
-@plugin(
-    "mm-embeddings-cache-producer", params=MMEmbeddingsCacheProducerParams, stability=Stability.BETA
-)
+@plugin("mm-embeddings-cache-producer", params=MMEmbeddingsCacheParams, stability=Stability.BETA)
 class MMEmbeddingsCacheProducer(DataProducer, PreRequest, EndpointListener):
     """Remember the images, videos and sounds that each endpoint was sent lately.
 
@@ -64,7 +62,7 @@ class MMEmbeddingsCacheProducer(DataProducer, PreRequest, EndpointListener):
     Source: llm-d-router v0.10, requestcontrol/dataproducer/multimodal.
     """
 
-    def __init__(self, params: MMEmbeddingsCacheProducerParams, handle: Handle) -> None:
+    def __init__(self, params: MMEmbeddingsCacheParams, handle: Handle) -> None:
         self._capacity = params.capacity
         self._probe = handle.probe
         self._seen: dict[str, OrderedDict[str, None]] = {}

@@ -16,7 +16,7 @@ from epp.tokens.canonical import read_prompts
 from epp.tokens.estimate import Estimate
 
 
-class TokenProducerParams(Params, frozen=True):
+class TokenParams(Params, frozen=True):
     """The backend, one of three, of which this version has one."""
 
     estimate: Annotated[
@@ -31,12 +31,7 @@ class TokenProducerParams(Params, frozen=True):
     model_name: Annotated[str, Meta(description="Whose tokenizer; means vllm.")] = ""
 
 
-@plugin(
-    "token-producer",
-    params=TokenProducerParams,
-    stability=Stability.BETA,
-    aliases=("tokenizer",),
-)
+@plugin("token-producer", params=TokenParams, stability=Stability.BETA, aliases=("tokenizer",))
 class TokenProducer(DataProducer):
     """Take four bytes of a prompt's text as one token.
 
@@ -46,7 +41,7 @@ class TokenProducer(DataProducer):
     Source: llm-d-router v0.10, requestcontrol/dataproducer/tokenizer.
     """
 
-    def __init__(self, params: TokenProducerParams, handle: Handle) -> None:
+    def __init__(self, params: TokenParams, handle: Handle) -> None:
         for key, value in (
             ("vllm", params.vllm),
             ("udsTokenizerConfig", params.uds_tokenizer_config),

@@ -18,8 +18,8 @@ from epp.core.decision import SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.request import InferenceRequest
 from epp.plugins.producers.approx_prefix_cache import (
+    ApproxPrefixCacheParams,
     ApproxPrefixCacheProducer,
-    ApproxPrefixCacheProducerParams,
 )
 from tests.fakes import FakeProbe, endpoints, make_endpoint, make_handle, make_request, make_run
 from tests.prefixcache.plain import PlainIndex, chained_token_hashes
@@ -33,7 +33,7 @@ class World:
     def __init__(self, **params: Any) -> None:
         self.probe = FakeProbe()
         self.producer = ApproxPrefixCacheProducer(
-            ApproxPrefixCacheProducerParams(**params), make_handle(probe=self.probe)
+            ApproxPrefixCacheParams(**params), make_handle(probe=self.probe)
         )
 
     def match(
@@ -172,7 +172,7 @@ def test_an_endpoint_remembers_as_many_blocks_as_it_reports(
 def test_a_block_size_that_has_no_effect_is_pointed_out(
     params: dict[str, Any], hints: list[str]
 ) -> None:
-    made = ApproxPrefixCacheProducerParams(**params)
+    made = ApproxPrefixCacheParams(**params)
     assert [name for name, _ in made.hints()] == hints
 
 

@@ -16,8 +16,8 @@ from epp.core.data import (
 from epp.core.endpoint import Endpoint
 from epp.core.request import InferenceRequest
 from epp.plugins.producers.burst_prefix_cache import (
+    BurstPrefixCacheParams,
     BurstPrefixCacheProducer,
-    BurstPrefixCacheProducerParams,
 )
 from tests.fakes import endpoints, make_handle, make_request
 
@@ -25,7 +25,7 @@ A, B = endpoints(0, 0)
 
 
 def burst(**params: Any) -> BurstPrefixCacheProducer:
-    return BurstPrefixCacheProducer(BurstPrefixCacheProducerParams(**params), make_handle())
+    return BurstPrefixCacheProducer(BurstPrefixCacheParams(**params), make_handle())
 
 
 def tokens(*texts: bytes) -> InferenceRequest:
@@ -138,7 +138,7 @@ async def test_nothing_to_match_is_not_waited_for(
     ],
 )
 def test_limits_that_make_no_sense_are_told(params: dict[str, Any], names: list[str]) -> None:
-    made = BurstPrefixCacheProducerParams(**params)
+    made = BurstPrefixCacheParams(**params)
     assert [name for name, _ in made.problems()] == names
 
 

@@ -10,8 +10,8 @@ from epp.core.decision import SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.request import ChatMessage, InferenceRequest
 from epp.plugins.producers.byte_prefix_cache import (
+    BytePrefixCacheParams,
     BytePrefixCacheProducer,
-    BytePrefixCacheProducerParams,
 )
 from tests.fakes import FakeProbe, endpoints, make_endpoint, make_handle, make_request, make_run
 
@@ -22,7 +22,7 @@ class World:
     def __init__(self, **params: Any) -> None:
         self.probe = FakeProbe()
         self.producer = BytePrefixCacheProducer(
-            BytePrefixCacheProducerParams(**{"block_size": 4} | params),
+            BytePrefixCacheParams(**{"block_size": 4} | params),
             make_handle(probe=self.probe),
         )
 

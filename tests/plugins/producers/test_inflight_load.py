@@ -20,7 +20,7 @@ from epp.core.decision import SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.request import InferenceRequest, RequestBody
 from epp.core.response import ResponseEnd
-from epp.plugins.producers.inflight_load import InflightLoadProducer, InflightLoadProducerParams
+from epp.plugins.producers.inflight_load import InflightLoadParams, InflightLoadProducer
 from tests.fakes import FakeProbe, endpoints, make_handle, make_request, make_run
 
 A, B = endpoints(0, 0)
@@ -32,7 +32,7 @@ class World:
     def __init__(self, **params: Any) -> None:
         self.probe = FakeProbe()
         self.producer = InflightLoadProducer(
-            InflightLoadProducerParams(**params), make_handle(probe=self.probe)
+            InflightLoadParams(**params), make_handle(probe=self.probe)
         )
         (load,) = self.producer.standing.values()
         assert isinstance(load, InFlightLoad)
@@ -214,7 +214,7 @@ def test_a_request_that_nobody_picked_for_leaves_no_trace() -> None:
 
 
 def test_a_negative_limit_makes_no_sense() -> None:
-    (problem,) = InflightLoadProducerParams(max_estimated_output_tokens=-1).problems()
+    (problem,) = InflightLoadParams(max_estimated_output_tokens=-1).problems()
     assert problem[0] == "maxEstimatedOutputTokens"
 
 

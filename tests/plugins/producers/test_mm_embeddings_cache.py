@@ -16,8 +16,8 @@ from epp.core.decision import SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.request import InferenceRequest
 from epp.plugins.producers.mm_embeddings_cache import (
+    MMEmbeddingsCacheParams,
     MMEmbeddingsCacheProducer,
-    MMEmbeddingsCacheProducerParams,
 )
 from tests.fakes import FakeProbe, endpoints, make_handle, make_request, make_run
 
@@ -30,7 +30,7 @@ class World:
     def __init__(self, **params: Any) -> None:
         self.probe = FakeProbe()
         self.producer = MMEmbeddingsCacheProducer(
-            MMEmbeddingsCacheProducerParams(**params), make_handle(probe=self.probe)
+            MMEmbeddingsCacheParams(**params), make_handle(probe=self.probe)
         )
 
     def match(self, request: InferenceRequest) -> MediaMatch | None:
@@ -89,7 +89,7 @@ def test_what_was_used_longest_ago_is_forgotten_first(size: int, kept: set[str])
 
 @pytest.mark.parametrize(("size", "capacity"), [(0, 2048), (-1, 2048), (4096, 2048), (100, 50)])
 def test_an_item_takes_two_mebibytes(size: int, capacity: int) -> None:
-    params = MMEmbeddingsCacheProducerParams(cache_size_in_mb_per_server=size)
+    params = MMEmbeddingsCacheParams(cache_size_in_mb_per_server=size)
     assert params.capacity == capacity
 
 

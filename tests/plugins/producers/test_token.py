@@ -8,13 +8,13 @@ from epp.core.data import TOKENIZED_PROMPT, TokenizedPrompt
 from epp.core.errors import ParameterError
 from epp.core.plugin import REGISTRY
 from epp.core.request import ChatMessage, ContentBlock, InferenceRequest
-from epp.plugins.producers.token import TokenProducer, TokenProducerParams
+from epp.plugins.producers.token import TokenParams, TokenProducer
 from epp.tokens.estimate import Estimate, ImageRule, StaticImage
 from tests.fakes import endpoints, make_handle, make_request
 
 
 def produced(request: InferenceRequest, **params: Any) -> TokenizedPrompt | None:
-    producer = TokenProducer(TokenProducerParams(**params), make_handle())
+    producer = TokenProducer(TokenParams(**params), make_handle())
     producer.produce(request, endpoints(0))
     return request.data.get(TOKENIZED_PROMPT.of())
 
@@ -63,7 +63,7 @@ def test_nothing_to_be_read_is_no_prompt(request_: InferenceRequest) -> None:
 )
 def test_other_backends_are_refused(params: dict[str, Any], key: str) -> None:
     with pytest.raises(ParameterError, match="`estimate` backend only") as caught:
-        TokenProducer(TokenProducerParams(**params), make_handle())
+        TokenProducer(TokenParams(**params), make_handle())
     assert caught.value.key == key
 
 
