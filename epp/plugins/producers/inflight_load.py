@@ -144,12 +144,16 @@ class InflightLoadProducer(DataProducer, PreRequest, ResponseObserver, EndpointL
         tokens = prompt.token_count if prompt is not None else 0
         output = self._output(tokens, request) if self._counts_output else 0
         match = request.data.get(self._match)
+        ids = [endpoint.id for endpoint in endpoints]
         if match is None:
-            return {endpoint.id: tokens + output for endpoint in endpoints}
-        indexed = match.total_blocks * match.block_tokens
+            return dict.fromkeys(ids, tokens + output)
+        indexed, size = match.total_blocks * match.block_tokens, match.block_tokens
         rest = max(0, tokens - indexed) + output
-        seen, size = match.matched_blocks, match.block_tokens
-        return {e.id: max(0, indexed - seen.get(e.id, 0) * size) + rest for e in endpoints}
+        weights = dict.fromkeys(ids, indexed + rest)
+        for endpoint_id, blocks in match.matched_blocks.items():
+            if endpoint_id in weights:
+                weights[endpoint_id] = max(0, indexed - blocks * size) + rest
+        return weights
 
     def _output(self, tokens: int, request: InferenceRequest) -> int:
         """How long the answer will be, as far as one can guess."""
