@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from epp.core.errors import BadRequestError
 from epp.core.request import ChatMessage, ContentBlock, RequestBody
-from epp.plugins.parsers.openai import OpenAIParser, parse_any
+from epp.formats.bodyalone import BodyAloneParser, parse_any
 
 UNREADABLE = "Error unmarshaling request body"
 NO_MODEL = "model not found in request body"
@@ -23,7 +23,7 @@ NO_MESSAGES = (
 
 
 def parse(body: bytes) -> RequestBody:
-    return OpenAIParser().parse({}, body)
+    return BodyAloneParser().parse({}, body)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_body_that_is_no_request_is_the_clients_fault(body: bytes, message: st
 @pytest.mark.parametrize("body", [b'{"prompt":"p"}', b'{"model":null,"prompt":"p"}'])
 def test_a_model_that_is_not_named_may_be_put_in(body: bytes) -> None:
     assert parse(body) == RequestBody(None, prompt="p")
-    assert parse(OpenAIParser().rename_model(body, "t")) == RequestBody("t", prompt="p")
+    assert parse(BodyAloneParser().rename_model(body, "t")) == RequestBody("t", prompt="p")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_model_that_is_not_named_may_be_put_in(body: bytes) -> None:
 )
 def test_only_the_models_name_is_rewritten(target: str, expected: bytes) -> None:
     body = b'{ "model" : "m", "seed": 9007199254740993 }'
-    assert OpenAIParser().rename_model(body, target) == expected
+    assert BodyAloneParser().rename_model(body, target) == expected
 
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
@@ -178,7 +178,7 @@ def test_any_bytes_are_read_or_refused_and_what_was_read_can_be_renamed(
     except BadRequestError:
         return
     assert (read.prompt is None) != (read.messages is None)
-    renamed = parse(OpenAIParser().rename_model(body, target))
+    renamed = parse(BodyAloneParser().rename_model(body, target))
     assert renamed.model == target
     assert (renamed.prompt, renamed.messages) == (read.prompt, read.messages)
 
