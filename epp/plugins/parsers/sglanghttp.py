@@ -19,7 +19,7 @@ from epp.formats.jsonbody import (
     read_token_ids,
     token_limit,
 )
-from epp.usage import UsageShape, count, last, usage_reader, with_total
+from epp.usage import UsageShape, count, usage_reader, with_total
 
 
 class _Body(msgspec.Struct):
@@ -123,4 +123,4 @@ def _usage(answer: bytes | bytearray) -> Usage | None:
 
 _JSON = UsageShape(re.compile(rb'"meta_info"\s*:\s*\{'), _usage)
 # Every event has counts; those of the one that says why it is the last are the whole.
-_EVENT = UsageShape(re.compile(rb'"finish_reason"\s*:\s*(?!null)\S'), _usage, last)
+_EVENT = UsageShape(re.compile(rb'"finish_reason"\s*:\s*(?!null)\S'), _usage)

@@ -118,6 +118,9 @@ def usage_of(message: bytes) -> Usage | None:
         WireError: it is no message.
     """
     found = tuple(fields(message))
+    embedded = last(found, _EMBED_PROMPT_TOKENS, VARINT)
+    if embedded is not None:
+        return with_total(Usage(prompt_tokens=_count(embedded.value)))
     for field in reversed(found):
         if field.kind == LEN and field.number in (_CHUNK, _COMPLETE):
             at = _CHUNK_COUNTS if field.number == _CHUNK else _COMPLETE_COUNTS
@@ -125,10 +128,7 @@ def usage_of(message: bytes) -> Usage | None:
             prompt, completion, cached = (_count(numbers.get(number)) for number in at)
             if prompt or completion:
                 return with_total(Usage(prompt, completion, None, cached))
-    prompt_tokens = last(found, _EMBED_PROMPT_TOKENS, VARINT)
-    if prompt_tokens is None or not _count(prompt_tokens.value):
-        return None
-    return with_total(Usage(prompt_tokens=prompt_tokens.value))
+    return None
 
 
 def _count(value: int | None) -> int | None:

@@ -92,9 +92,7 @@ def _token_ids(member: msgspec.Raw, model: str) -> bytes:
     try:
         ids = read_token_ids(member)
     except TokenIdError as error:
-        raise BadRequestError(
-            f"invalid generate request: token_ids{error}", model=model
-        ) from None
+        raise BadRequestError(f"invalid generate request: token_ids{error}", model=model) from None
     if not ids:
         raise BadRequestError(
             "invalid generate request: must have non-empty token_ids field", model=model
