@@ -123,12 +123,16 @@ def merged(earlier: Usage | None, later: Usage) -> Usage:
     """Of an answer that tells its counts one by one; one of 0 tells nothing new."""
     if earlier is not None:
         later = Usage(
-            later.prompt_tokens or earlier.prompt_tokens,
-            later.completion_tokens or earlier.completion_tokens,
+            _newer(earlier.prompt_tokens, later.prompt_tokens),
+            _newer(earlier.completion_tokens, later.completion_tokens),
             None,
-            later.cached_tokens or earlier.cached_tokens,
+            _newer(earlier.cached_tokens, later.cached_tokens),
         )
     return with_total(later)
+
+
+def _newer(earlier: int | None, later: int | None) -> int | None:
+    return later if later or earlier is None else earlier
 
 
 def with_total(usage: Usage) -> Usage:
