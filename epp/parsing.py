@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from epp.core.errors import BadRequestError
 from epp.core.plugin import Parser
@@ -28,6 +29,8 @@ class ParserChoice:
         self._parsers = tuple(by_type.values())
         ends = [(path.strip("/").encode(), p) for p in self._parsers for path in p.paths]
         self._by_end = sorted(ends, key=lambda end: -len(end[0]))
+        # Nearly all requests come with one of a few paths.
+        self._find = lru_cache(maxsize=256)(self._longest_end)
 
     @property
     def parsers(self) -> tuple[Parser, ...]:
@@ -40,7 +43,9 @@ class ParserChoice:
         Raises:
             BadRequestError: none is for its path.
         """
-        path = request_path(headers)
+        return self._find(request_path(headers))
+
+    def _longest_end(self, path: bytes) -> Parser:
         end = path.removesuffix(b"/")
         for suffix, parser in self._by_end:
             if end.endswith(suffix):

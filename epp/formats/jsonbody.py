@@ -38,6 +38,11 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
     """
     try:
         return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        # Of another shape, however forgivingly it is read.
+        if bytes(body).strip() != b"null":
+            raise ValueError(str(error)) from None
+        reason = str(error)
     except UNREADABLE as error:
         reason = str(error)
     readable = bytes(body).decode("utf-8", "replace")
@@ -69,6 +74,8 @@ def token_limit(*members: msgspec.Raw) -> int | None:
 
 def present(member: msgspec.Raw) -> bytes:
     """The member's bytes; none where it is absent, null or an empty list."""
+    if member is ABSENT:
+        return b""
     raw = bytes(member)
     return b"" if raw == b"null" or not raw.strip(b"[] \t\r\n") else raw
 

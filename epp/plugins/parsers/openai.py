@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from epp.core.plugin import NoParams, Parser, Stability, plugin
 from epp.core.request import Headers, RequestBody, request_path
 from epp.core.response import UsageReader
@@ -52,14 +54,20 @@ class OpenAIParser(Parser):
     )
 
     def parse(self, headers: Headers, body: bytes) -> RequestBody:
-        path = request_path(headers).removesuffix(b"/")
-        for ends, read in _READERS:
-            if path.endswith(ends):
-                return read(body)
-        return read_completions(body)
+        return _reader(request_path(headers))(body)
 
     def rename_model(self, body: bytes, target_model: str) -> bytes:
         return rename_model(body, target_model)
 
     def usage_reader(self, is_streaming: bool) -> UsageReader:
         return usage_reader(is_streaming)
+
+
+@lru_cache(maxsize=256)
+def _reader(path: bytes) -> ReadBody:
+    """How requests with this path are read; nearly all come with one of a few."""
+    path = path.removesuffix(b"/")
+    for ends, read in _READERS:
+        if path.endswith(ends):
+            return read
+    return read_completions
