@@ -27,7 +27,7 @@ NO_MESSAGES = (
 
 
 class BodyAloneParser(Parser):
-    """What there is without a choice of parsers; no configuration names it.
+    """What there is without a choice of parsers; it goes by the name of the one it stands in for.
 
     A non-empty string ``prompt`` makes it completions, else ``messages`` make it chat. A body
     without a model is left to the rewrite rules, one of which may name it.
@@ -40,7 +40,7 @@ class BodyAloneParser(Parser):
     pkg/epp/util/request/body.go.
     """
 
-    type = "body-alone-parser"
+    type = "openai-parser"
 
     def parse(self, headers: Headers, body: bytes) -> RequestBody:
         try:
