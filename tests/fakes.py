@@ -75,6 +75,7 @@ class FakeProbe(Probe):
         self.prefix_plugins: set[tuple[str, str]] = set()
         self.prefix_matches: list[tuple[int, int, int]] = []
         self.index_sizes: list[int] = []
+        self.disaggregations: list[tuple[str, str, str, str]] = []
         self.saturations: list[tuple[str, float, int]] = []
         self.scrape_intervals: list[float] = []
         self.scrape_failures: list[tuple[str, ...]] = []
@@ -164,6 +165,10 @@ class FakeProbe(Probe):
         self.calls.append("prefix_index_sized")
         self.prefix_plugins.add((plugin_type, name))
         self.index_sizes.append(entries)
+
+    def disaggregated(self, plugin_type: str, name: str, target: str, stages: str) -> None:
+        self.calls.append("disaggregated")
+        self.disaggregations.append((plugin_type, name, target, stages))
 
     def saturation_measured(self, detector: str, saturation: float, stale_endpoints: int) -> None:
         self.calls.append("saturation_measured")

@@ -85,6 +85,9 @@ class Probe:
     def prefix_index_sized(self, plugin_type: str, name: str, entries: int) -> None:
         """The number of (block, endpoint) entries of a plugin changed."""
 
+    def disaggregated(self, plugin_type: str, name: str, target: str, stages: str) -> None:
+        """Which stages of a request for a target model have an endpoint each: ``prefill-decode``."""
+
     def saturation_measured(self, detector: str, saturation: float, stale_endpoints: int) -> None:
         """How full the pool is (1 and above: full), and of how many endpoints nobody knows."""
 

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from epp.datastore.store import Datastore
 from epp.telemetry import buckets
+from epp.telemetry.disagg_metrics import DisaggMetrics
 from epp.telemetry.exposition import spell_labels
 from epp.telemetry.flow_metrics import FlowMetrics
 from epp.telemetry.histogram import Histograms, HistogramSeries
@@ -55,6 +56,7 @@ class MetricsProbe(Probes):
             RequestMetrics(self.registry, self._pinned),
             SchedulingMetrics(self.registry, datastore, self._pinned),
             PrefixMetrics(self.registry),
+            DisaggMetrics(self.registry, self._pinned),
             self._pool,
             self.flow,
         )

@@ -98,6 +98,25 @@ CATALOGUE = {
         ),
         ("llm_d_inference_scheduler_datalayer_poll_errors_total", "counter", "source_type", ""),
         (
+            "llm_d_inference_scheduler_disagg_decision_total",
+            "counter",
+            "model_name decision_type",
+            "",
+        ),
+        (
+            "llm_d_inference_scheduler_pd_decision_total",
+            "counter",
+            "model_name decision_type",
+            "",
+        ),
+        (
+            "llm_d_epp_disagg_decision_total",
+            "counter",
+            f"{PLUGIN} model_name decision_type",
+            "",
+        ),
+        ("llm_d_epp_pd_decision_total", "counter", f"{PLUGIN} model_name decision_type", ""),
+        (
             "llm_d_inference_scheduler_datalayer_extract_errors_total",
             "counter",
             "source_type extractor_type",
@@ -188,6 +207,7 @@ def full() -> MetricsProbe:
         )
     probe.prefix_matched("prefix-cache-scorer", "x", 3, 4, 64)
     probe.prefix_index_sized("prefix-cache-scorer", "x", 12)
+    probe.disaggregated("disagg-profile-handler", "x", "t", "prefill-decode")
     probe.saturation_measured("utilization-detector", 0.5, 1)
     probe.poll_failed("metrics-data-source")
     probe.extract_failed("metrics-data-source", "core-metrics-extractor")
