@@ -1,7 +1,7 @@
 """Requests that want to be served only from a cache.
 
-A client that can compute a prompt elsewhere asks with ``Prefer: if-available``, and is told when the
-endpoint that would serve it has seen nothing of it.
+A client that can have a prompt computed elsewhere sends ``Prefer: if-available``, and is told when
+the endpoint that would serve it has seen nothing of it.
 """
 
 from __future__ import annotations

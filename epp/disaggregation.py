@@ -1,4 +1,4 @@
-"""One request, several endpoints: which stages run, and how the one that decodes learns of the rest.
+"""One request, several endpoints: which stages run, and how the sidecar learns who does what.
 
 A request is encoded (its images and sounds), prefilled (its prompt) and decoded (its answer). The
 proxy sends it to the endpoint that decodes; a sidecar there asks the others first, whom it finds in
@@ -15,18 +15,21 @@ from enum import StrEnum
 
 import msgspec
 
-from epp.core.data import PEER_ENDPOINT
+from epp.core.data import PEER_ENDPOINT, DataKey
 from epp.core.decision import ProfileRun, SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.errors import ParameterError, ResourceExhaustedError
 from epp.core.plugin import DisaggregationDecider, Handle, HeaderChange, PluginName
-from epp.core.request import Headers, InferenceRequest
+from epp.core.request import InferenceRequest
 
 PREFILL_HEADER = "x-prefiller-host-port"
 ENCODE_HEADER = "x-encoder-hosts-ports"
 DATA_PARALLEL_HEADER = "x-data-parallel-host-port"
 KV_CACHE_SOURCE_HEADER = "x-kv-cache-source-host-port"
 ROUTING_HEADERS = (PREFILL_HEADER, ENCODE_HEADER, DATA_PARALLEL_HEADER, KV_CACHE_SOURCE_HEADER)
+
+RANK: DataKey[str] = DataKey("data-parallel-rank")
+"""The ``ip:port`` that was picked where the proxy gets another port of the same pod."""
 
 NO_DECODE = "failed to find available decode workers"
 
@@ -146,11 +149,11 @@ class Stages(msgspec.Struct, frozen=True):
         self, request: InferenceRequest, result: SchedulingResult
     ) -> list[HeaderChange]:
         """What tells the sidecar where to prefill and to encode."""
-        return stage_headers(request.headers, result, prefill=self.prefill, encode=self.encode)
+        return stage_headers(request, result, prefill=self.prefill, encode=self.encode)
 
 
 def stage_headers(
-    inbound: Headers, result: SchedulingResult, *, prefill: str, encode: str
+    request: InferenceRequest, result: SchedulingResult, *, prefill: str, encode: str
 ) -> list[HeaderChange]:
     """Where these profiles say to prefill and to encode: the first endpoint, and all of them."""
     values: dict[str, bytes] = {}
@@ -158,27 +161,33 @@ def stage_headers(
         values[PREFILL_HEADER] = endpoint.destination.encode()
     if (run := result.profiles.get(encode)) and run.picked:
         values[ENCODE_HEADER] = ",".join([e.destination for e in run.picked]).encode()
-    return routing_headers(inbound, values)
+    return routing_headers(request, values)
 
 
-def routing_headers(inbound: Headers, values: Mapping[str, bytes]) -> list[HeaderChange]:
-    """Set these routing headers, and remove the others that the client has sent."""
-    removed = [name for name in ROUTING_HEADERS if name in inbound and name not in values]
+def routing_headers(request: InferenceRequest, values: Mapping[str, bytes]) -> list[HeaderChange]:
+    """Set these headers, and that of a rank; remove the other routing headers of the client."""
+    if rank := request.data.get(RANK):
+        values = {**values, DATA_PARALLEL_HEADER: rank.encode()}
+    removed = [name for name in ROUTING_HEADERS if name in request.headers and name not in values]
     return [*[(name, None) for name in removed], *values.items()]
 
 
-def at_port(result: SchedulingResult, port: int) -> SchedulingResult:
-    """The same decision, its endpoints addressed at another port of theirs."""
+def through_port(
+    request: InferenceRequest, result: SchedulingResult, port: int
+) -> SchedulingResult:
+    """The same decision, its endpoints addressed at another port of theirs.
+
+    A sidecar there forwards to the endpoint that came first, which ``routing_headers`` tells it.
+    """
     run = result.profiles[result.primary]
     assert run is not None  # whoever combines has seen to that
+    request.data.set(RANK, run.picked[0].destination)
     picked = tuple([msgspec.structs.replace(endpoint, port=port) for endpoint in run.picked])
     moved = msgspec.structs.replace(run, picked=picked)
     return SchedulingResult(result.primary, {**result.profiles, result.primary: moved})
 
 
-def find_decider(
-    handle: Handle, key: str, name: PluginName | None
-) -> DisaggregationDecider | None:
+def find_decider(handle: Handle, key: str, name: PluginName | None) -> DisaggregationDecider | None:
     """The decider that a parameter names, None where it names none.
 
     Raises:

@@ -86,7 +86,7 @@ class Probe:
         """The number of (block, endpoint) entries of a plugin changed."""
 
     def disaggregated(self, plugin_type: str, name: str, target: str, stages: str) -> None:
-        """Which stages of a request for a target model have an endpoint each: ``prefill-decode``."""
+        """Which stages of a request for a target model have endpoints, such as ``decode-only``."""
 
     def saturation_measured(self, detector: str, saturation: float, stale_endpoints: int) -> None:
         """How full the pool is (1 and above: full), and of how many endpoints nobody knows."""

@@ -11,11 +11,13 @@ import epp.plugins
 from epp.config.load import load_config
 from epp.core.plugin import (
     REGISTRY,
+    DisaggregationDecider,
     Discovery,
     Filter,
     Parser,
     Picker,
     Plugin,
+    PreRequest,
     ProfileHandler,
     SaturationDetector,
     Scorer,
@@ -31,6 +33,8 @@ ROLES: dict[str, type[Plugin]] = {
     "Pickers": Picker,
     "Saturation detectors": SaturationDetector,
     "Profile handlers": ProfileHandler,
+    "Deciders": DisaggregationDecider,
+    "Hooks": PreRequest,
     "Parsers": Parser,
     "Discovery": Discovery,
 }
@@ -59,6 +63,11 @@ def test_every_plugin_type_has_one_row_and_every_row_a_type() -> None:
     assert sorted(row.type for row in rows()) == sorted(REGISTRY)
 
 
+def shown(default: object) -> str:
+    """A default as JSON; the types of our own among strings are strings there."""
+    return msgspec.json.encode(default, enc_hook=str).decode()
+
+
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.type)
 def test_a_row_tells_stability_and_parameters_with_their_defaults(row: Row) -> None:
     declared = REGISTRY[row.type]
@@ -67,7 +76,7 @@ def test_a_row_tells_stability_and_parameters_with_their_defaults(row: Row) -> N
     if not fields:
         assert row.parameters == "none"
     for field in fields:
-        default = "required" if field.required else msgspec.json.encode(field.default).decode()
+        default = "required" if field.required else shown(field.default)
         assert f"`{field.encode_name}` {default}" in row.parameters
 
 

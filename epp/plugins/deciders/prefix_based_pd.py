@@ -29,9 +29,7 @@ class PrefixBasedPdDeciderParams(Params, frozen=True):
             yield "nonCachedTokens", "with 0 no prompt is ever prefilled elsewhere"
 
 
-@plugin(
-    "prefix-based-pd-decider", params=PrefixBasedPdDeciderParams, stability=Stability.BETA
-)
+@plugin("prefix-based-pd-decider", params=PrefixBasedPdDeciderParams, stability=Stability.BETA)
 class PrefixBasedPdDecider(DisaggregationDecider):
     """Say yes where at least ``nonCachedTokens`` of the prompt are new to the decoding endpoint.
 

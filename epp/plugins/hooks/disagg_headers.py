@@ -39,7 +39,7 @@ class DisaggHeadersHandler(PreRequest):
         self, request: InferenceRequest, result: SchedulingResult
     ) -> Iterable[HeaderChange]:
         return stage_headers(
-            request.headers,
+            request,
             result,
             prefill=self._params.prefill_profile,
             encode=self._params.encode_profile,

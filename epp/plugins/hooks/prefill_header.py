@@ -1,4 +1,4 @@
-"""``prefill-header-handler``: tell the sidecar where to prefill, and to encode."""
+"""``prefill-header-handler``: tell the sidecar where to prefill and to encode."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PrefillHeaderHandler(PreRequest):
         self, request: InferenceRequest, result: SchedulingResult
     ) -> Iterable[HeaderChange]:
         return stage_headers(
-            request.headers,
+            request,
             result,
             prefill=self._params.prefill_profile,
             encode=self._params.encode_profile,

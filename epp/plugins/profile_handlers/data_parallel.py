@@ -7,7 +7,6 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from epp.core.data import DataKey
 from epp.core.decision import ProfileRun, SchedulingResult
 from epp.core.errors import ResourceExhaustedError
 from epp.core.plugin import (
@@ -20,10 +19,7 @@ from epp.core.plugin import (
     plugin,
 )
 from epp.core.request import InferenceRequest
-from epp.disaggregation import DATA_PARALLEL_HEADER, at_port, routing_headers
-
-RANK: DataKey[str] = DataKey("data-parallel-rank")
-"""The ``ip:port`` of the rank that was picked."""
+from epp.disaggregation import routing_headers, through_port
 
 
 class DataParallelProfileHandlerParams(Params, frozen=True):
@@ -72,12 +68,9 @@ class DataParallelProfileHandler(ProfileHandler, PreRequest):
             raise ResourceExhaustedError(
                 f"failed to find target pod: failed to run scheduler profile '{name}'"
             )
-        request.data.set(RANK, run.picked[0].destination)
-        return at_port(SchedulingResult(primary=name, profiles=results), self._port)
+        return through_port(request, SchedulingResult(name, results), self._port)
 
     def pre_request(
         self, request: InferenceRequest, result: SchedulingResult
     ) -> Iterable[HeaderChange]:
-        rank = request.data.get(RANK)
-        values = {} if rank is None else {DATA_PARALLEL_HEADER: rank.encode()}
-        return routing_headers(request.headers, values)
+        return routing_headers(request, {})

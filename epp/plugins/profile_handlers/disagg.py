@@ -76,11 +76,11 @@ class DisaggProfileHandlerParams(Params, frozen=True):
     @property
     def stage_profiles(self) -> tuple[str, str, str]:
         """Who decodes, prefills and encodes."""
-        groups, defaults = self.profiles, StageProfiles()
+        named, defaults = self.profiles, StageProfiles()
         return (
-            self.decode_profile or groups.decode or defaults.decode,
-            self.prefill_profile or groups.prefill or defaults.prefill,
-            self.encode_profile or groups.encode or defaults.encode,
+            self.decode_profile or named.decode or defaults.decode,
+            self.prefill_profile or named.prefill or defaults.prefill,
+            self.encode_profile or named.encode or defaults.encode,
         )
 
     @property

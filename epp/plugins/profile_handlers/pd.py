@@ -20,16 +20,7 @@ from epp.core.plugin import (
     plugin,
 )
 from epp.core.request import InferenceRequest
-from epp.disaggregation import (
-    DATA_PARALLEL_HEADER,
-    Stages,
-    at_port,
-    find_decider,
-    stage_headers,
-)
-
-RANK: DataKey[str] = DataKey("pd-data-parallel-rank")
-"""The ``ip:port`` of the rank that was picked."""
+from epp.disaggregation import Stages, find_decider, through_port
 
 
 class PdProfileHandlerParams(Params, frozen=True):
@@ -55,7 +46,10 @@ class PdProfileHandlerParams(Params, frozen=True):
 
     def hints(self) -> Iterable[tuple[str, str]]:
         if self.prefix_match_info_producer_name:
-            yield "prefixMatchInfoProducerName", "has no effect here: the decider has this parameter"
+            yield (
+                "prefixMatchInfoProducerName",
+                "has no effect here: the decider has this parameter",
+            )
         if self.prefix_plugin_type:
             yield "prefixPluginType", "has no effect"
         if self.prefix_plugin_name:
@@ -106,18 +100,9 @@ class PdProfileHandler(ProfileHandler, PreRequest):
         result = self._stages.combine(results)
         found = self._stages.found(result)
         self._probe.disaggregated(self.type, self.name, request.target_model, found)
-        if not self._port:
-            return result
-        request.data.set(RANK, result.picked[0].destination)
-        return at_port(result, self._port)
+        return through_port(request, result, self._port) if self._port else result
 
     def pre_request(
         self, request: InferenceRequest, result: SchedulingResult
     ) -> Iterable[HeaderChange]:
-        changes = self._stages.header_changes(request, result)
-        rank = request.data.get(RANK)
-        if rank is None:
-            return changes
-        return [c for c in changes if c[0] != DATA_PARALLEL_HEADER] + [
-            (DATA_PARALLEL_HEADER, rank.encode())
-        ]
+        return self._stages.header_changes(request, result)
