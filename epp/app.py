@@ -14,14 +14,11 @@ import uvloop
 
 import epp.plugins
 from epp import BUILD_REF, COMMIT_SHA, garbage
-from epp.config.document import ConfigError
-from epp.config.load import LoadedConfig, load_config
 from epp.core.clock import Clock
 from epp.core.errors import StartError
 from epp.core.plugin import Handle
 from epp.core.probe import ScrapeInterval
 from epp.datastore.store import Datastore
-from epp.director import Director
 from epp.discovery.source import file_source, place_of
 from epp.exchange import Exchange
 from epp.extproc.counted import counted
@@ -31,10 +28,10 @@ from epp.flags.options import Options
 from epp.flags.tls import openssl_suites, openssl_version
 from epp.http2.limits import Limits
 from epp.http2.server import Server
-from epp.plugins.parsers.openai import OpenAIParser
+from epp.routing import Routing
 from epp.rpc import Services
 from epp.scrape.loop import Scraper
-from epp.settings import config_text, grpc_limits, scrape_settings
+from epp.settings import grpc_limits, scrape_settings
 from epp.telemetry import logs
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
@@ -122,6 +119,7 @@ class App:
             commit=COMMIT_SHA,
             build_ref=BUILD_REF,
             stream_metrics=options.enable_grpc_stream_metrics,
+            clock=self._clock,
         )
         self._decisions = DecisionLog(self._clock)
         self._scrape_interval = ScrapeInterval(options.refresh_metrics_interval_seconds)
@@ -134,23 +132,11 @@ class App:
         )
         self._random = Random()
         self._is_draining = False
-        self._config = self._load_config()
+        handle = Handle(self._random, self._clock, self._probe, self._scrape_interval)
+        self._routing = Routing(options, self._datastore, handle)
         self._source = self._find_source()
         self._candidate = self._find_candidate()
         self._tls, self._metrics_tls = self._find_certificates()
-        for listener in self._config.endpoint_listeners:
-            self._datastore.subscribe(added=_ignore, removed=listener.endpoint_removed)
-        self._director = Director(
-            parser=OpenAIParser(),
-            scheduler=self._config.scheduler,
-            datastore=self._datastore,
-            pre_request=self._config.pre_request,
-            saturation=self._config.saturation,
-            probe=self._probe,
-            random=self._random,
-            honour_subset=not options.disable_endpoint_subset_filter,
-            emit_scores=options.emit_endpoint_scores,
-        )
         self._scraper = Scraper(
             self._datastore, scrape_settings(options), self._clock, probe=self._probe
         )
@@ -168,16 +154,21 @@ class App:
             self._metrics.registry,
             self._decisions,
             profiler if options.enable_pprof else None,
+            pages={
+                "/debug/config": self._routing.describe_config,
+                "/debug/plugins": self._routing.describe_plugins,
+            },
             tls=self._metrics_tls.context if self._metrics_tls else None,
             authorize=self._authorize(),
         )
         async with asyncio.TaskGroup() as tasks:
             processor = ExternalProcessor(
-                self._director,
+                self._routing.director,
                 self._open_exchange,
                 tasks,
                 decision_timeout_seconds=options.decision_timeout_seconds,
             )
+            self._routing.changed.append(processor.use)
             streams = processor.services
             if self._metrics.streams is not None:
                 streams = counted(streams, self._metrics.streams, self._clock)
@@ -190,6 +181,8 @@ class App:
                 tasks.create_task(self._refresh_pool()),
                 tasks.create_task(watch_loop(self._metrics.loop_lagged, self._clock)),
             ]
+            if options.config_file and options.config_reload:
+                loops.append(tasks.create_task(self._routing.follow()))
             if options.enable_cert_reload:
                 tls = [port for port in (self._tls, self._metrics_tls) if port]
                 loops += [tasks.create_task(port.follow()) for port in tls]
@@ -242,22 +235,8 @@ class App:
         await server.stop()
         logs.log(logger, 0, "Stopped")
 
-    def _load_config(self) -> LoadedConfig:
-        text, name = config_text(self._options)
-        handle = Handle(self._random, self._clock, self._probe, self._scrape_interval)
-        try:
-            config = load_config(text, name, handle, os.environ)
-        except ConfigError as error:
-            raise StartError(str(error)) from None
-        for notice in config.notices:
-            logger.warning(notice)
-        for notice in config.environment_notices:
-            logger.info(notice)
-        logs.log(logger, 0, "Loaded configuration", source=name)
-        return config
-
     def _find_source(self) -> Source:
-        place = place_of(self._options, self._config.discovery)
+        place = place_of(self._options, self._routing.config.discovery)
         if place is not None:
             return file_source(self._options, place, self._datastore)
         from epp.discovery.cluster import watch_cluster  # half a second and 25 MiB
@@ -374,10 +353,6 @@ def _on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
-
-
-def _ignore(_endpoint: object) -> None:
-    """Nothing to do."""
 
 
 def _first(group: BaseExceptionGroup[StartError]) -> StartError:

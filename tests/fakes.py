@@ -60,6 +60,7 @@ class FakeProbe(Probe):
         self.plugin_failures: list[tuple[str, str, str, Exception]] = []
         self.overruns: list[tuple[str, str, float]] = []
         self.set_aside: list[tuple[str, str]] = []
+        self.configs: list[bool] = []
         self.cycles: list[float] = []
         self.attempts: list[tuple[str, Endpoint | None]] = []
         self.rewrites: list[tuple[str, str, str]] = []
@@ -98,6 +99,10 @@ class FakeProbe(Probe):
     def plugin_set_aside(self, point: str, type_name: str, name: str) -> None:
         self.calls.append("plugin_set_aside")
         self.set_aside.append((point, name))
+
+    def config_loaded(self, succeeded: bool) -> None:
+        self.calls.append("config_loaded")
+        self.configs.append(succeeded)
 
     def gap_timer(self, key: RequestKey) -> Timer:
         self.keys.append(key)

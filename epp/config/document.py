@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
 from typing import Any
 
 import msgspec
 import yaml
+
+from epp.config.findings import ConfigError, Finding, Places, Severity, one_line
 
 MAX_BYTES = 1024 * 1024
 MAX_NODES = 100_000
@@ -18,36 +20,15 @@ _NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class ConfigError(Exception):
-    """The configuration cannot be used; one problem per entry, each with its place and rule."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
-
-
 class Document(msgspec.Struct, frozen=True):
-    """The document's value, and the line (from 1) of everything in it by its path.
+    """The document's value, and the place of everything in it.
 
-    Paths are msgspec's: ``$.plugins[0].type``.
+    ``has_more`` is whether the text has further documents, which nobody reads.
     """
 
-    name: str
     value: Any
-    lines: Mapping[str, int]
-
-    def problem(self, path: str, rule: str) -> str:
-        """One line that names the place and the rule; what is absent has its parent's line."""
-        place = path.removeprefix("$").removeprefix(".")
-        while path not in self.lines and path != "$":
-            path = path[: max(path.rfind("."), path.rfind("["))] or "$"
-        line = self.lines.get(path, 1)
-        return one_line(f"{self.name}:{line}: {place + ': ' if place else ''}{rule}")
-
-
-def one_line(text: str) -> str:
-    """``text`` with every run of white space as one space."""
-    return " ".join(text.split())
+    places: Places
+    has_more: bool = False
 
 
 def read_document(text: str, name: str) -> Document:
@@ -56,41 +37,55 @@ def read_document(text: str, name: str) -> Document:
     Raises:
         ConfigError: not YAML, a key given twice, too large, or aliases that blow up.
     """
+    reader = _Reader(name)
     if len(text) > MAX_BYTES:
-        raise ConfigError([f"{name}: larger than {MAX_BYTES} bytes"])
+        raise reader.refuse(1, 1, "too-large", f"larger than {MAX_BYTES} bytes")
     try:
-        loader = Loader(text)
-        try:
-            node = loader.get_node() if loader.check_node() else None
-            reader = _Reader(loader, name)
-            value = None if node is None else reader.read(node, "$")
-        finally:
-            loader.dispose()
+        value = reader.read_text(text)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError([f"{name}:{line}: no YAML: {error.problem}"]) from None
+        mark = error.problem_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise reader.refuse(line, column, "no-yaml", f"no YAML: {error.problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError([f"{name}: no YAML: {one_line(str(error))}"]) from None
+        raise reader.refuse(1, 1, "no-yaml", f"no YAML: {error}") from None
     if reader.problems:
         raise ConfigError(reader.problems)
-    return Document(name=name, value=value, lines=reader.lines)
+    return Document(value, Places(name, reader.at), reader.has_more)
 
 
 class _Reader:
-    """Walks YAML nodes, keeps their lines and finds repeated keys."""
+    """Walks YAML nodes, keeps their places and finds repeated keys."""
 
-    def __init__(self, loader: Any, name: str) -> None:
-        self.lines: dict[str, int] = {}
-        self.problems: list[str] = []
-        self._loader = loader
+    def __init__(self, name: str) -> None:
+        self.at: dict[str, tuple[int, int]] = {}
+        self.has_more = False
+        self.problems: list[Finding] = []
+        self._loader: Any = None
         self._name = name
         self._nodes = 0
+
+    def refuse(self, line: int, column: int, rule: str, text: str) -> ConfigError:
+        """An error, besides what was found before."""
+        self._found(line, column, rule, text)
+        return ConfigError(self.problems)
+
+    def read_text(self, text: str) -> Any:
+        """The value of the first document."""
+        self._loader = Loader(text)
+        try:
+            node = self._loader.get_node() if self._loader.check_node() else None
+            value = None if node is None else self.read(node, "$")
+            with contextlib.suppress(yaml.YAMLError):
+                self.has_more = self._loader.check_node()
+            return value
+        finally:
+            self._loader.dispose()
 
     def read(self, node: yaml.Node, path: str) -> Any:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise ValueError(f"more than {MAX_NODES} values")
-        self.lines.setdefault(path, node.start_mark.line + 1)
+        self.at.setdefault(path, _place(node))
         if isinstance(node, yaml.MappingNode):
             return self._read_mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -108,27 +103,37 @@ class _Reader:
                 continue
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else "?"
             if key in values:
-                self._wrong(key_node, f'key "{key}" already set in map')
+                self._wrong(key_node, "duplicate-key", f'key "{key}" already set in map')
+            self.at.setdefault(f"{path}.{key}", _place(key_node))
             values[key] = self.read(value_node, f"{path}.{key}")
         for other in merged:
             if isinstance(other, yaml.MappingNode):
                 for key, value in self.read(other, path).items():
                     values.setdefault(key, value)
             else:
-                self._wrong(other, "only mappings can be merged")
+                self._wrong(other, "no-yaml", "only mappings can be merged")
         return values
 
     def _read_scalar(self, node: yaml.Node) -> Any:
         if node.tag in _NUMBER_TAGS and len(node.value) > MAX_NUMBER_CHARACTERS:
-            self._wrong(node, "this number is too long")
+            self._wrong(node, "wrong-value", "this number is too long")
             return None
         try:
             return self._loader.construct_object(node)
         except yaml.YAMLError:
             raise
         except Exception:  # the library trusts explicit tags: `!!int ""` ends in an IndexError
-            self._wrong(node, f"no {node.tag.rpartition(':')[2]}")
+            self._wrong(node, "wrong-value", f"no {node.tag.rpartition(':')[2]}")
             return None
 
-    def _wrong(self, node: yaml.Node, rule: str) -> None:
-        self.problems.append(f"{self._name}:{node.start_mark.line + 1}: {one_line(rule)}")
+    def _wrong(self, node: yaml.Node, rule: str, text: str) -> None:
+        self._found(*_place(node), rule, text)
+
+    def _found(self, line: int, column: int, rule: str, text: str) -> None:
+        self.problems.append(
+            Finding(self._name, line, column, Severity.ERROR, "", one_line(text), rule)
+        )
+
+
+def _place(node: yaml.Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1

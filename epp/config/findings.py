@@ -3,68 +3,206 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from enum import StrEnum
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from epp.config.document import ConfigError, Document
-from epp.core.plugin import PositiveDuration
+from epp.core.plugin import PluginName, PositiveDuration
 from epp.goflags import parse_duration
 
 S = TypeVar("S")
 _AT = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
+
+
+class Severity(StrEnum):
+    """An error keeps the configuration from being used; a note is worth one look at most."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing found: where, how bad, which rule.
+
+    ``line`` and ``column`` count from 1; ``place`` is the path in the document, empty for the
+    whole of it.
+    """
+
+    file: str
+    line: int
+    column: int
+    severity: Severity
+    place: str
+    text: str
+    rule: str
+
+    def __str__(self) -> str:
+        place = f"{self.place}: " if self.place else ""
+        return (
+            f"{self.file}:{self.line}:{self.column}: {self.severity}: {place}{self.text} "
+            f"[{self.rule}]"
+        )
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the findings say why, the harmless ones included."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(sorted(findings, key=lambda finding: (finding.line, finding.column)))
+        super().__init__("; ".join(self.problems))
+
+    @property
+    def problems(self) -> list[str]:
+        """A line for each error."""
+        return [str(f) for f in self.findings if f.severity is Severity.ERROR]
+
+
+class Places(msgspec.Struct, frozen=True):
+    """Where everything in a document stands, by its path: line and column, from 1.
+
+    Paths are msgspec's: ``$.plugins[0].type``. What is absent stands where its parent does.
+    """
+
+    file: str
+    at: dict[str, tuple[int, int]]
+
+    def finding(self, severity: Severity, path: str, rule: str, text: str) -> Finding:
+        """Something to say about a path."""
+        place = path.removeprefix("$").removeprefix(".")
+        while path not in self.at and path != "$":
+            path = path[: max(path.rfind("."), path.rfind("["))] or "$"
+        line, column = self.at.get(path, (1, 1))
+        return Finding(self.file, line, column, severity, one_line(place), one_line(text), rule)
 
 
 class Findings:
-    """Collects problems and notices, each with its line and its place (``$.plugins[0].type``)."""
+    """Collects what is found, each with its path (``$.plugins[0].type``) and its rule."""
 
-    def __init__(self, document: Document) -> None:
-        self.notices: list[str] = []
-        self._document = document
-        self._problems: list[str] = []
+    def __init__(self, places: Places) -> None:
+        self.all: list[Finding] = []
+        self._places = places
 
-    def wrong(self, path: str, rule: str) -> None:
+    @property
+    def errors(self) -> int:
+        """How many errors there are so far."""
+        return sum(f.severity is Severity.ERROR for f in self.all)
+
+    def error(self, path: str, rule: str, text: str) -> None:
         """The configuration cannot be used because of this."""
-        self._problems.append(self._document.problem(path, rule))
+        self._add(Severity.ERROR, path, rule, text)
 
-    def notice(self, path: str, rule: str) -> None:
+    def warn(self, path: str, rule: str, text: str) -> None:
+        """The configuration can be used, but hardly does what its author thinks."""
+        self._add(Severity.WARNING, path, rule, text)
+
+    def note(self, path: str, rule: str, text: str) -> None:
         """The configuration can be used, but its author may want to know this."""
-        self.notices.append(self._document.problem(path, rule))
+        self._add(Severity.NOTE, path, rule, text)
+
+    def _add(self, severity: Severity, path: str, rule: str, text: str) -> None:
+        finding = self._places.finding(severity, path, rule, text)
+        if finding not in self.all:
+            self.all.append(finding)
 
     def stop_if_wrong(self) -> None:
-        """Give up if there is a problem.
+        """Give up if there is an error.
 
         Raises:
-            ConfigError: with every problem so far.
+            ConfigError: with everything found so far.
         """
-        if self._problems:
-            raise ConfigError(self._problems)
+        if self.errors:
+            raise ConfigError(self.all)
 
     def convert(self, value: Any, to: type[S], path: str) -> S | None:
-        """``value`` as this type; None, and a problem, where it is not."""
+        """``value`` as this type; None, and an error, where it is not."""
         try:
             return msgspec.convert(value, to, dec_hook=_convert_leaf)
         except msgspec.ValidationError as error:
-            self.wrong(*_place_of(error, path))
+            self._refuse(error, to, path)
             return None
 
     def convert_fields(self, values: dict[str, Any], to: type[S], path: str) -> S | None:
-        """``values`` as this struct; None, and a problem for each field that does not fit."""
-        is_right = True
+        """``values`` as this struct; None, and an error for each field that does not fit."""
+        before = self.errors
         for field in msgspec.structs.fields(to):  # type: ignore[arg-type]  # it is a struct
             name = field.encode_name
             if name in values:
-                before = len(self._problems)
                 self.convert(values[name], field.type, f"{path}.{name}")
-                is_right = is_right and len(self._problems) == before
             elif field.required:
-                self.wrong(path, f"Object missing required field `{name}`")
-                is_right = False
-        return self.convert(values, to, path) if is_right else None
+                self.error(path, "missing-value", f"`{name}` is required")
+        if self.errors > before:
+            return None
+        return self.convert(values, to, path)
+
+    def _refuse(self, error: msgspec.ValidationError, to: Any, path: str) -> None:
+        """A msgspec message ends in "- at `$.path`"."""
+        match = _AT.match(str(error))
+        assert match is not None
+        text, path = match["rule"], path + (match["path"] or "").removesuffix("[...]")
+        if unknown := _UNKNOWN.match(text):
+            known = _keys_of(to, match["path"] or "")
+            self.error(
+                f"{path}.{unknown[1]}",
+                "unknown-key",
+                f'unknown field "{unknown[1]}"{did_you_mean(unknown[1], known)}',
+            )
+        elif missing := _MISSING.match(text):
+            self.error(path, "missing-value", f"`{missing[1]}` is required")
+        else:
+            self.error(path, "wrong-value", text)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a refusal: what was probably meant, else what there is if that is little."""
+    known = sorted(known)
+    by_lower = {name.lower(): name for name in known}
+    if close := get_close_matches(word.lower(), by_lower, n=1):
+        return f"; did you mean {by_lower[close[0]]!r}?"
+    return f"; there are {', '.join(known)}" if 0 < len(known) <= 12 else ""
+
+
+def one_line(text: str) -> str:
+    """``text`` with every run of white space as one space."""
+    return " ".join(text.split())
+
+
+def bare(to: Any) -> Any:
+    """A type without annotations and without None."""
+    if get_origin(to) is Annotated:
+        return bare(get_args(to)[0])
+    if get_origin(to) in (Union, UnionType):
+        rest = [arg for arg in get_args(to) if arg is not NoneType]
+        return bare(rest[0]) if len(rest) == 1 else to
+    return to
+
+
+def _keys_of(to: Any, path: str) -> list[str]:
+    """The keys of the struct at ``path`` below a type."""
+    to = bare(to)
+    for step in re.findall(r"\.([^.\[]+)|\[", path):
+        if step and hasattr(to, "__struct_fields__"):
+            types = {field.encode_name: field.type for field in msgspec.structs.fields(to)}
+            to = bare(types.get(step))
+        elif not step and get_args(to):
+            to = bare(get_args(to)[0])
+    if not hasattr(to, "__struct_fields__"):
+        return []
+    return [field.encode_name for field in msgspec.structs.fields(to)]
 
 
 def _convert_leaf(to: type, value: object) -> object:
     """Types of our own, which msgspec asks for."""
+    if to is PluginName:
+        if isinstance(value, str):
+            return PluginName(value)
+        raise ValueError("expected the name of a plugin")
     assert to is PositiveDuration
     if isinstance(value, str):
         try:
@@ -74,15 +212,3 @@ def _convert_leaf(to: type, value: object) -> object:
         if seconds > 0:
             return PositiveDuration(seconds)
     raise ValueError("expected a duration above 0 such as 200ms")
-
-
-def _place_of(error: msgspec.ValidationError, path: str) -> tuple[str, str]:
-    """The path and the rule of a msgspec message, which ends in "- at `$.path`"."""
-    match = _AT.match(str(error))
-    assert match is not None
-    rule, below = match["rule"], match["path"] or ""
-    below = below.removesuffix("[...]")
-    unknown = re.match(r"Object contains unknown field `(.*)`", rule, re.DOTALL)
-    if unknown:
-        return f"{path}{below}.{unknown[1]}", f'unknown field "{unknown[1]}"'
-    return f"{path}{below}", rule

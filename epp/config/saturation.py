@@ -35,18 +35,23 @@ def referenced_detector(
     old = config.saturation_detector or SaturationSection()
     thresholds = _thresholds_in(old)
     if old.plugin_ref and thresholds:
-        findings.wrong(
+        findings.error(
             _OLD_PATH,
+            "two-spellings",
             f"expected either pluginRef or thresholds ({', '.join(thresholds)}), not both",
         )
     new = config.flow_control and config.flow_control.saturation_detector
     if new and new.plugin_ref:
         if old.plugin_ref or thresholds:
-            findings.notice(_OLD_PATH, "has no effect beside flowControl.saturationDetector")
+            findings.warn(
+                _OLD_PATH, "without-effect", "has no effect beside flowControl.saturationDetector"
+            )
         return new.plugin_ref, _NEW_PATH
     if old.plugin_ref:
-        findings.notice(
-            f"{_OLD_PATH}.pluginRef", "is deprecated, use flowControl.saturationDetector.pluginRef"
+        findings.warn(
+            f"{_OLD_PATH}.pluginRef",
+            "deprecated-key",
+            "is deprecated, use flowControl.saturationDetector.pluginRef",
         )
         return old.plugin_ref, f"{_OLD_PATH}.pluginRef"
     is_new = config.api_version == NEW_GROUP or DEFAULT_DETECTOR in declared
@@ -63,16 +68,39 @@ def read_thresholds(section: SaturationSection | None, findings: Findings) -> Th
         try:
             staleness = parse_duration(section.metrics_staleness_threshold)
         except ValueError:
-            findings.wrong(
-                f"{_OLD_PATH}.metricsStalenessThreshold", "expected a duration such as 200ms"
+            findings.error(
+                f"{_OLD_PATH}.metricsStalenessThreshold",
+                "wrong-value",
+                "expected a duration such as 200ms",
             )
     depth = section.queue_depth_threshold or 0
     ratio = section.kv_cache_util_threshold or 0.0
+    is_right = {
+        "queueDepthThreshold": section.queue_depth_threshold is None or depth > 0,
+        "kvCacheUtilThreshold": section.kv_cache_util_threshold is None or 0 < ratio < 1,
+        "metricsStalenessThreshold": (section.metrics_staleness_threshold is None or staleness > 0),
+    }
+    for key, is_kept in is_right.items():
+        if not is_kept:
+            findings.warn(
+                f"{_OLD_PATH}.{key}", "odd-value", "is outside its range: the default is used"
+            )
     return Thresholds(
         queue_depth=depth if depth > 0 else default.queue_depth,
         kv_cache_ratio=ratio if 0 < ratio < 1 else default.kv_cache_ratio,
         staleness_seconds=staleness if staleness > 0 else default.staleness_seconds,
     )
+
+
+def written_thresholds(thresholds: Thresholds) -> dict[str, object]:
+    """Thresholds as in a file; what nobody set is left out."""
+    written: dict[str, object] = {
+        "queueDepthThreshold": thresholds.queue_depth,
+        "kvCacheUtilThreshold": thresholds.kv_cache_ratio,
+    }
+    if thresholds.staleness_seconds is not None:
+        written["metricsStalenessThreshold"] = f"{thresholds.staleness_seconds * 1000:g}ms"
+    return written
 
 
 def _thresholds_in(section: SaturationSection) -> list[str]:

@@ -62,35 +62,65 @@ class DetectorSection(Section, frozen=True):
     plugin_ref: str | None = None
 
 
+class BandSection(Section, frozen=True):
+    """A priority band; ``priority`` is given only in the list of bands."""
+
+    priority: int | None = None
+    max_bytes: int | str | None = None
+    max_requests: int | str | None = None
+    fairness_policy_ref: str | None = None
+    ordering_policy_ref: str | None = None
+
+
 class FlowControlSection(Section, frozen=True):
-    """Who says whether the pool is saturated; the other fields are accepted only."""
+    """Who says whether the pool is saturated, and how requests wait while it is."""
 
     saturation_detector: DetectorSection | None = None
-    max_bytes: Any = None
-    max_requests: Any = None
-    default_request_ttl: Any = msgspec.field(default=None, name="defaultRequestTTL")
-    no_endpoint_request_ttl: Any = msgspec.field(default=None, name="noEndpointRequestTTL")
-    usage_limit_policy_plugin_ref: Any = None
-    enable_eviction: Any = None
-    default_priority_band: Any = None
-    default_negative_priority_band: Any = None
-    priority_bands: Any = None
+    max_bytes: int | str | None = None
+    max_requests: int | str | None = None
+    default_request_ttl: str | None = msgspec.field(default=None, name="defaultRequestTTL")
+    no_endpoint_request_ttl: str | None = msgspec.field(default=None, name="noEndpointRequestTTL")
+    usage_limit_policy_plugin_ref: str | None = None
+    enable_eviction: bool | None = None
+    default_priority_band: BandSection | None = None
+    default_negative_priority_band: BandSection | None = None
+    priority_bands: list[BandSection] | None = None
+
+
+class SourceSection(Section, frozen=True):
+    """A data source, and what is taken from it."""
+
+    plugin_ref: str
+    extractors: list[ReferenceSection] | None = None
 
 
 class DataLayerSection(Section, frozen=True):
-    """Where endpoints come from."""
+    """Where endpoints come from, and what is read about them."""
 
+    inject_defaults: bool = True
+    sources: list[SourceSection] | None = None
     discovery: ReferenceSection | None = None
+    peer_discovery: ReferenceSection | None = None
+    cross_replica_syncer_plugin_ref: str | None = None
+    cross_replica_sync_interval: str | None = None
+
+
+class RequestHandlerSection(Section, frozen=True):
+    """How request bodies are read: parsers, in the order of their choice."""
+
+    parsers: list[ReferenceSection] | None = None
 
 
 class ConfigSection(Section, frozen=True):
-    """The whole file."""
+    """The whole file; None in a list is an entry that could not be read."""
 
     api_version: str | None = None
     kind: str | None = None
     feature_gates: list[str] | None = None
-    plugins: list[PluginSection] | None = None
-    scheduling_profiles: list[ProfileSection] | None = None
+    plugins: list[PluginSection | None] | None = None
+    scheduling_profiles: list[ProfileSection | None] | None = None
     saturation_detector: SaturationSection | None = None
     flow_control: FlowControlSection | None = None
     data_layer: DataLayerSection | None = None
+    request_handler: RequestHandlerSection | None = None
+    parser: ReferenceSection | None = None

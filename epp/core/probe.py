@@ -34,6 +34,9 @@ class Probe:
     def plugin_set_aside(self, point: str, type_name: str, name: str) -> None:
         """A plugin is not called any more because it takes too long."""
 
+    def config_loaded(self, succeeded: bool) -> None:
+        """A configuration was taken over, or was wrong and is not used."""
+
     def gap_timer(self, key: RequestKey) -> Timer:
         """Whom to tell the time between two chunks of a streamed answer; asked once for each."""
         return _ignore

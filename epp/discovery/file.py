@@ -12,7 +12,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from epp.config.document import ConfigError, Document, read_document
+from epp.config.document import Document, read_document
+from epp.config.findings import ConfigError, Severity
 from epp.core.endpoint import Endpoint
 from epp.datastore.store import Datastore
 from epp.filewatch import POLL_SECONDS, changes
@@ -206,7 +207,8 @@ class _EndpointList:
             self._wrong(place, f"`{key}` is missing: {wanted}")
 
     def _wrong(self, place: str, rule: str) -> None:
-        self._problems.append(self._document.problem(place, rule))
+        finding = self._document.places.finding(Severity.ERROR, place, "endpoints-file", rule)
+        self._problems.append(str(finding))
 
 
 def _one_line(text: str) -> str:

@@ -21,7 +21,6 @@ _ATTRIBUTES = {
 # Flag -> the value that changes nothing (None: any), and why.
 _WITHOUT_EFFECT: Mapping[str, tuple[bool | None, str]] = {
     "tracing": (True, "yet: traces are not made"),
-    "allow-experimental-plugins": (True, "yet: no plugin is experimental"),
     "health-checking": (None, ": health is always served on the ext_proc port"),
     "grpc-max-send-msg-size": (None, ": no answer is longer than 64 KiB"),
 }
@@ -82,6 +81,7 @@ class Options(msgspec.Struct, frozen=True):
     metrics_client_ca_file: str
     enable_grpc_stream_metrics: bool
     allow_experimental_plugins: bool
+    config_reload: bool
     endpoints_file: str
     drain_delay_seconds: float
     drain_timeout_seconds: float

@@ -13,8 +13,10 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from epp.core.clock import Clock
 from epp.datastore.store import Datastore
 from epp.telemetry import buckets
+from epp.telemetry.config_metrics import ConfigMetrics
 from epp.telemetry.disagg_metrics import DisaggMetrics
 from epp.telemetry.exposition import spell_labels
 from epp.telemetry.flow_metrics import FlowMetrics
@@ -43,6 +45,7 @@ class MetricsProbe(Probes):
         commit: str = "",
         build_ref: str = "",
         stream_metrics: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
         self._pinned: set[str] = set()
@@ -57,6 +60,7 @@ class MetricsProbe(Probes):
             SchedulingMetrics(self.registry, datastore, self._pinned),
             PrefixMetrics(self.registry),
             DisaggMetrics(self.registry, self._pinned),
+            ConfigMetrics(self.registry, clock or Clock()),
             self._pool,
             self.flow,
         )

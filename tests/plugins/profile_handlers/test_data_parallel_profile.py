@@ -6,7 +6,7 @@ import pytest
 
 from epp.core.decision import ProfileRun
 from epp.core.errors import ResourceExhaustedError
-from epp.plugins.profile_handlers.data_parallel import (
+from epp.plugins.profile_handlers.data_parallel_profile import (
     DataParallelProfileHandler,
     DataParallelProfileHandlerParams,
 )

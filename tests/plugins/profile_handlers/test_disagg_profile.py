@@ -10,7 +10,7 @@ from epp.core.errors import ParameterError, ResourceExhaustedError
 from epp.core.plugin import PluginName
 from epp.core.request import InferenceRequest
 from epp.plugins.deciders.always_disagg_pd import AlwaysDisaggPdDecider
-from epp.plugins.profile_handlers.disagg import (
+from epp.plugins.profile_handlers.disagg_profile import (
     DisaggProfileHandler,
     DisaggProfileHandlerParams,
     StageDeciders,

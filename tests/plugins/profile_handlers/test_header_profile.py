@@ -6,7 +6,10 @@ import pytest
 
 from epp.core.decision import ProfileRun
 from epp.core.errors import ResourceExhaustedError
-from epp.plugins.profile_handlers.header import HeaderProfileHandler, HeaderProfileHandlerParams
+from epp.plugins.profile_handlers.header_profile import (
+    HeaderProfileHandler,
+    HeaderProfileHandlerParams,
+)
 from tests.fakes import endpoints, make_handle, make_request, make_run
 
 A, B = endpoints(1, 2)

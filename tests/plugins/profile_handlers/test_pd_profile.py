@@ -10,7 +10,7 @@ from epp.core.errors import ParameterError, ResourceExhaustedError
 from epp.core.plugin import PluginName
 from epp.core.request import InferenceRequest
 from epp.plugins.deciders.always_disagg_pd import AlwaysDisaggPdDecider
-from epp.plugins.profile_handlers.pd import PdProfileHandler, PdProfileHandlerParams
+from epp.plugins.profile_handlers.pd_profile import PdProfileHandler, PdProfileHandlerParams
 from tests.fakes import FakeProbe, endpoints, make_handle, make_request, make_run
 
 A, B = endpoints(1, 2)

@@ -1,0 +1,103 @@
+"""The document as typed sections: its shape, its kind, its feature gates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from epp.config.document import Document
+from epp.config.findings import Findings, did_you_mean
+from epp.config.schema import (
+    KIND,
+    NEW_GROUP,
+    OLD_GROUP,
+    ConfigSection,
+    PluginSection,
+    ProfileSection,
+)
+
+FLOW_CONTROL = "flowControl"
+FEATURE_GATES = {FLOW_CONTROL: False, "haPopulateNonLeaderDatastore": True, "dataLayer": False}
+"""The gates there are, and whether each is open when nothing is said."""
+
+_TRUE = frozenset({"1", "t", "true"})
+_FALSE = frozenset({"0", "f", "false"})
+
+
+def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, set[str]]:
+    """The document in its types, and the names of plugins that are left out as they are wrong.
+
+    Each key and each list entry is read on its own, so that no problem hides another.
+    """
+    value = {} if document.value is None else document.value
+    if not isinstance(value, dict):
+        findings.error("$", "wrong-value", "expected a mapping at the top level")
+        value = {"plugins": []}
+    if document.has_more:
+        findings.warn("$", "more-documents", "only the first document is read")
+    if not value:
+        findings.warn("$", "empty-configuration", "nothing is configured: any endpoint is picked")
+    fields = {field.encode_name: field for field in msgspec.structs.fields(ConfigSection)}
+    items: dict[str, type[Any]] = {"plugins": PluginSection, "schedulingProfiles": ProfileSection}
+    read: dict[str, Any] = {}
+    refused: set[str] = set()
+    for key, given in value.items():
+        field, path = fields.get(key), f"$.{key}"
+        if field is None:
+            text = f'unknown field "{key}"{did_you_mean(key, fields)}'
+            findings.error(path, "unknown-key", text)
+        elif isinstance(given, list) and key in items:
+            entries = [findings.convert(v, items[key], f"{path}[{i}]") for i, v in enumerate(given)]
+            read[field.name] = entries
+            refused |= {_name_in(v) for v, e in zip(given, entries, strict=True) if e is None}
+        else:
+            read[field.name] = findings.convert(given, field.type, path)
+    return ConfigSection(**read), refused
+
+
+def _name_in(value: object) -> str:
+    """What a plugin would have been called."""
+    return str(value.get("name") or value.get("type")) if isinstance(value, dict) else ""
+
+
+def check_kind(config: ConfigSection, findings: Findings) -> None:
+    """Both groups are accepted, and a document that says nothing."""
+    is_kind = config.kind in (None, KIND)
+    if config.api_version in (None, OLD_GROUP, NEW_GROUP) and is_kind:
+        return
+    findings.error(
+        "$.apiVersion" if is_kind else "$.kind",
+        "wrong-kind",
+        f'no kind "{config.kind or ""}" is registered for version "{config.api_version or ""}"; '
+        f"expected {KIND} in {OLD_GROUP} or {NEW_GROUP}",
+    )
+
+
+def read_gates(gates: Sequence[str], findings: Findings) -> dict[str, bool]:
+    """Which gates are open."""
+    found = dict(FEATURE_GATES)
+    for i, gate in enumerate(gates):
+        path = f"$.featureGates[{i}]"
+        name, _, value = gate.partition("=")
+        setting = value.strip().lower() or "true"
+        if name not in FEATURE_GATES:
+            findings.error(
+                path,
+                "unknown-gate",
+                f"{gate} is an unregistered Feature Gate{did_you_mean(name, FEATURE_GATES)}",
+            )
+        elif setting not in _TRUE | _FALSE:
+            findings.error(
+                path,
+                "unknown-gate",
+                f"{value} is not a valid value for the feature gate {name}; expected true or false",
+            )
+        else:
+            found[name] = setting in _TRUE
+            if found[name] != FEATURE_GATES[name]:
+                findings.note(
+                    path, "without-effect", f"feature gate {name} has no effect in this version"
+                )
+    return found
