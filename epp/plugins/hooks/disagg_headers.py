@@ -24,7 +24,7 @@ class DisaggHeadersHandlerParams(Params, frozen=True):
     "disagg-headers-handler",
     params=DisaggHeadersHandlerParams,
     stability=Stability.BETA,
-    deprecated="disagg-profile-handler sets these headers itself",
+    deprecated="use disagg-profile-handler, which sets these headers itself",
 )
 class DisaggHeadersHandler(PreRequest):
     """Set ``x-prefiller-host-port`` and ``x-encoder-hosts-ports``, in place of the client's.

@@ -24,7 +24,7 @@ class PrefillHeaderHandlerParams(Params, frozen=True):
     "prefill-header-handler",
     params=PrefillHeaderHandlerParams,
     stability=Stability.BETA,
-    deprecated="disagg-profile-handler sets these headers itself",
+    deprecated="use disagg-profile-handler, which sets these headers itself",
 )
 class PrefillHeaderHandler(PreRequest):
     """Set ``x-prefiller-host-port`` and ``x-encoder-hosts-ports``, in place of the client's.
