@@ -70,7 +70,7 @@ class _Explaining:
         origin = f"added: {entry.origin}" if is_added else self._from(place)
         yield self._line(f"- type: {entry.declared.name}", origin)
         name = entry.plugin.name
-        if name != entry.declared.name or is_added:
+        if name != entry.declared.name:
             yield self._line(
                 f"  name: {_scalar(name)}", "" if is_added else self._from(f"{place}.name")
             )

@@ -17,6 +17,7 @@ from epp.goflags import parse_duration
 S = TypeVar("S")
 _AT = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_NO_STRING = re.compile(r"Expected `str( \| null)?`, got `(bool|int|float)`")
 _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 
 
@@ -155,6 +156,10 @@ class Findings:
             )
         elif missing := _MISSING.match(text):
             self.error(path, "missing-value", f"`{missing[1]}` is required")
+        elif _NO_STRING.match(text):
+            self.error(
+                path, "yaml-type", f"{text}: YAML reads yes, on and 12 as no text; put it in quotes"
+            )
         else:
             self.error(path, "wrong-value", text)
 

@@ -163,7 +163,9 @@ class Shelf:
         type_name = declaration.type
         catalogue = self._rules.catalogue
         declared = catalogue.get(self._aliases.get(type_name, type_name))
-        path = f"{declaration.path.removesuffix('.parameters')}.type"
+        path = declaration.path
+        if not declaration.origin:
+            path = f"{path.removesuffix('.parameters')}.type"
         if declared is None:
             reason = WAITING.get(type_name)
             if reason:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from epp.config.document import ConfigError, read_document
-from epp.config.findings import Findings
+from epp.config.document import read_document
+from epp.config.findings import ConfigError, Findings, Severity
 from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
 from epp.config.saturation import read_thresholds
 from epp.config.schema import SaturationSection
@@ -14,6 +14,7 @@ from epp.core.endpoint import Endpoint
 from epp.core.plugin import Filter
 from epp.plugins.saturation.utilization import UtilizationDetector
 from epp.saturation import AnyRoomDetector, Thresholds
+from tests.config.told import errors, told
 from tests.fakes import make_endpoint, make_handle
 
 NOW = make_handle().clock.now()
@@ -33,7 +34,7 @@ def load(text: str, environment: Mapping[str, str] | None = None) -> LoadedConfi
 def problems(text: str) -> list[str]:
     with pytest.raises(ConfigError) as raised:
         load(text)
-    return raised.value.problems
+    return errors(raised.value.findings)
 
 
 def waiting(*sizes: int) -> list[Endpoint]:
@@ -132,7 +133,7 @@ def test_a_declared_default_is_the_detector_and_one_that_nobody_declared_is_no_f
 def test_what_is_deprecated_or_has_no_effect_is_worth_a_notice(
     text: str, notices: list[str]
 ) -> None:
-    assert list(load(text).notices) == notices
+    assert told(load(text).findings, Severity.WARNING, Severity.NOTE) == notices
 
 
 @pytest.mark.parametrize(
