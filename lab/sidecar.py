@@ -58,17 +58,22 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class Sidecar:
-    """A running sidecar; ``served`` are the requests for an answer, as they came."""
+    """A running sidecar.
+
+    ``served`` are the requests for an answer, as they came; ``others`` is how many others came.
+    """
 
     def __init__(self, server: LabEndpoint, port: int, client: ClientSession) -> None:
         self.port = port
         self.served: list[Served] = []
+        self.others = 0
         self._server = f"{server.address}:{server.port}"
         self._client = client
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """One request, to its end."""
         if request.method != "POST" or request.path not in PATHS:
+            self.others += 1
             return await self._pass_on(request, await request.read(), None)
         served = Served({k.lower(): v for k, v in request.headers.items()}, [])
         self.served.append(served)
