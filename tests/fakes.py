@@ -77,6 +77,8 @@ class FakeProbe(Probe):
         self.prefix_matches: list[tuple[int, int, int]] = []
         self.index_sizes: list[int] = []
         self.disaggregations: list[tuple[str, str, str, str]] = []
+        self.unmatched_pins: list[tuple[str, str, str]] = []
+        self.revisions: list[tuple[str, str, str, dict[str, float]]] = []
         self.saturations: list[tuple[str, float, int]] = []
         self.scrape_intervals: list[float] = []
         self.scrape_failures: list[tuple[str, ...]] = []
@@ -174,6 +176,16 @@ class FakeProbe(Probe):
     def disaggregated(self, plugin_type: str, name: str, target: str, stages: str) -> None:
         self.calls.append("disaggregated")
         self.disaggregations.append((plugin_type, name, target, stages))
+
+    def pin_unmatched(self, plugin_type: str, name: str, selector: str) -> None:
+        self.calls.append("pin_unmatched")
+        self.unmatched_pins.append((plugin_type, name, selector))
+
+    def revisions_weighed(
+        self, plugin_type: str, name: str, mode: str, shares: Mapping[str, float]
+    ) -> None:
+        self.calls.append("revisions_weighed")
+        self.revisions.append((plugin_type, name, mode, dict(shares)))
 
     def saturation_measured(self, detector: str, saturation: float, stale_endpoints: int) -> None:
         self.calls.append("saturation_measured")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from epp.core.decision import Decision
@@ -90,6 +90,14 @@ class Probe:
 
     def disaggregated(self, plugin_type: str, name: str, target: str, stages: str) -> None:
         """Which stages of a request for a target model have endpoints, such as ``decode-only``."""
+
+    def pin_unmatched(self, plugin_type: str, name: str, selector: str) -> None:
+        """A request was refused because no endpoint fits the header of a selector."""
+
+    def revisions_weighed(
+        self, plugin_type: str, name: str, mode: str, shares: Mapping[str, float]
+    ) -> None:
+        """The chances of a disaggregated set's revisions changed; this is all of them."""
 
     def saturation_measured(self, detector: str, saturation: float, stale_endpoints: int) -> None:
         """How full the pool is (1 and above: full), and of how many endpoints nobody knows."""

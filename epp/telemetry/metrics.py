@@ -26,6 +26,7 @@ from epp.telemetry.numbers import Number, Numbers, values_of
 from epp.telemetry.pool_metrics import PoolMetrics
 from epp.telemetry.prefix_metrics import PrefixMetrics
 from epp.telemetry.request_metrics import RequestMetrics
+from epp.telemetry.rollout_metrics import RolloutMetrics
 from epp.telemetry.scheduling_metrics import SchedulingMetrics
 from epp.telemetry.stream_metrics import StreamMetrics
 from epp.telemetry.tee import Probes
@@ -60,6 +61,7 @@ class MetricsProbe(Probes):
             SchedulingMetrics(self.registry, datastore, self._pinned),
             PrefixMetrics(self.registry),
             DisaggMetrics(self.registry, self._pinned),
+            RolloutMetrics(self.registry),
             ConfigMetrics(self.registry, clock or Clock()),
             self._pool,
             self.flow,

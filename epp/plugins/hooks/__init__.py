@@ -1,1 +1,1 @@
-"""Act on decisions and answers."""
+"""Act on headers, on decisions and on answers."""
