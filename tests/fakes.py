@@ -76,6 +76,7 @@ class FakeProbe(Probe):
         self.prefix_plugins: set[tuple[str, str]] = set()
         self.prefix_matches: list[tuple[int, int, int]] = []
         self.index_sizes: list[int] = []
+        self.disaggregations: list[tuple[str, str, str, str]] = []
         self.unmatched_pins: list[tuple[str, str, str]] = []
         self.revisions: list[tuple[str, str, str, dict[str, float]]] = []
         self.loads: dict[tuple[str, str, str, int], tuple[int, int]] = {}
@@ -174,6 +175,10 @@ class FakeProbe(Probe):
         self.calls.append("prefix_index_sized")
         self.prefix_plugins.add((plugin_type, name))
         self.index_sizes.append(entries)
+
+    def disaggregated(self, plugin_type: str, name: str, target: str, stages: str) -> None:
+        self.calls.append("disaggregated")
+        self.disaggregations.append((plugin_type, name, target, stages))
 
     def pin_unmatched(self, plugin_type: str, name: str, selector: str) -> None:
         self.calls.append("pin_unmatched")

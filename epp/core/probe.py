@@ -90,6 +90,9 @@ class Probe:
     def prefix_index_sized(self, plugin_type: str, name: str, entries: int) -> None:
         """The number of (block, endpoint) entries of a plugin changed."""
 
+    def disaggregated(self, plugin_type: str, name: str, target: str, stages: str) -> None:
+        """Which stages of a request for a target model have endpoints, such as ``decode-only``."""
+
     def pin_unmatched(self, plugin_type: str, name: str, selector: str) -> None:
         """A request was refused because no endpoint fits the header of a selector."""
 

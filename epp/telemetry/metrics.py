@@ -17,6 +17,7 @@ from epp.core.clock import Clock
 from epp.datastore.store import Datastore
 from epp.telemetry import buckets
 from epp.telemetry.config_metrics import ConfigMetrics
+from epp.telemetry.disagg_metrics import DisaggMetrics
 from epp.telemetry.exposition import spell_labels
 from epp.telemetry.flow_metrics import FlowMetrics
 from epp.telemetry.histogram import Histograms, HistogramSeries
@@ -60,6 +61,7 @@ class MetricsProbe(Probes):
             RequestMetrics(self.registry, self._pinned),
             SchedulingMetrics(self.registry, datastore, self._pinned),
             PrefixMetrics(self.registry),
+            DisaggMetrics(self.registry, self._pinned),
             RolloutMetrics(self.registry),
             ConfigMetrics(self.registry, clock or Clock()),
             ProducerMetrics(self.registry, datastore),

@@ -135,7 +135,7 @@ def names(role: type[Plugin]) -> list[str]:
     return sorted(
         name
         for name, declared in REGISTRY.items()
-        if has_defaults(declared.params) and isinstance(make(name), role)
+        if has_defaults(declared.params) and issubclass(declared.cls, role)
     )
 
 

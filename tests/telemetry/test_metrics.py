@@ -99,6 +99,25 @@ CATALOGUE = {
         ),
         ("llm_d_inference_scheduler_datalayer_poll_errors_total", "counter", "source_type", ""),
         (
+            "llm_d_inference_scheduler_disagg_decision_total",
+            "counter",
+            "model_name decision_type",
+            "",
+        ),
+        (
+            "llm_d_inference_scheduler_pd_decision_total",
+            "counter",
+            "model_name decision_type",
+            "",
+        ),
+        (
+            "llm_d_epp_disagg_decision_total",
+            "counter",
+            f"{PLUGIN} model_name decision_type",
+            "",
+        ),
+        ("llm_d_epp_pd_decision_total", "counter", f"{PLUGIN} model_name decision_type", ""),
+        (
             "llm_d_inference_scheduler_datalayer_extract_errors_total",
             "counter",
             "source_type extractor_type",
@@ -209,6 +228,7 @@ def full() -> MetricsProbe:
         )
     probe.prefix_matched("prefix-cache-scorer", "x", 3, 4, 64)
     probe.prefix_index_sized("prefix-cache-scorer", "x", 12)
+    probe.disaggregated("disagg-profile-handler", "x", "t", "prefill-decode")
     probe.pin_unmatched("disaggregatedset-rollout-screener", "x", "revision")
     probe.revisions_weighed("disaggregatedset-rollout-screener", "x", "sum", {"r1": 1.0})
     probe.load_gauge("inflight-load-producer", endpoint("a"), "alice", 3)(1, 100)

@@ -1,1 +1,1 @@
-"""Read headers, and follow answers."""
+"""Act on headers, on decisions and on answers."""
