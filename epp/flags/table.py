@@ -304,4 +304,22 @@ FLAGS: tuple[Flag, ...] = (
         "",
         "File for the CPU profile of 30 s that SIGUSR2 starts; else a new one for temporary files.",
     ),
+    Flag(
+        "plugin-dir",
+        Kind.STRINGS,
+        "",
+        "Folder with plugins of your own, *.py; may be repeated. See epp/own/README.md.",
+    ),
+    Flag(
+        "plugin-budget",
+        Kind.DURATION,
+        "2ms",
+        "Time for a call of such a plugin, which is set aside if that often is too short; 0 for none.",
+    ),
+    Flag(
+        "plugin-hard-limit",
+        Kind.DURATION,
+        "200ms",
+        "When one call of such a plugin is broken off; 0 for never.",
+    ),
 )

@@ -53,7 +53,7 @@ class Call(msgspec.Struct, eq=False, gc=False):
 
 
 class Alarm:
-    """The timer of this process, for the main thread; there is one SIGALRM, so there is one of it."""
+    """The timer of the main thread; there is one SIGALRM in a process, so there is one of it."""
 
     def __init__(self) -> None:
         self.running: Call | None = None
