@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from epp import BUILD_REF, COMMIT_SHA
 from epp.core.errors import StartError
@@ -17,13 +18,21 @@ from epp.telemetry import logs
 USAGE_STATUS = 2
 
 
+COMMANDS = {
+    "simulator": "epp.simulator.cli",
+    "new-plugin": "epp.own.new",
+    "bench-plugin": "epp.own.bench",
+}
+"""Sub-commands, and the modules with their ``main``; each is loaded only when it is asked for."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command, or the picker; returns the exit status."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    if argv and argv[0] == "simulator":
-        from epp.simulator.cli import main as simulator
-
-        return simulator(argv[1:])
+    if argv and argv[0] in COMMANDS:
+        module = importlib.import_module(COMMANDS[argv[0]])
+        command: Callable[[Sequence[str]], int] = module.main
+        return command(argv[1:])
     return _serve(argv)
 
 

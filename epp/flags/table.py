@@ -314,7 +314,7 @@ FLAGS: tuple[Flag, ...] = (
         "plugin-budget",
         Kind.DURATION,
         "2ms",
-        "Time for a call of such a plugin, which is set aside if that often is too short; 0 for none.",
+        "Time for a call of such a plugin; if it often takes longer, it is set aside; 0 for never.",
     ),
     Flag(
         "plugin-hard-limit",

@@ -25,7 +25,9 @@ def limit(
     would end the process (SystemExit) is RuntimeError in any case.
     """
     state = vars(plugin)
-    state["budget_seconds"] = budget_seconds if budget_seconds > 0 else None
+    # Without a budget, calls that have to be broken off still count.
+    budgets = [seconds for seconds in (budget_seconds, hard_limit_seconds) if seconds > 0]
+    state["budget_seconds"] = budgets[0] if budgets else None
     has_alarm = hard_limit_seconds > 0 and alarm.install()
     for name in _watched(plugin):
         method = getattr(plugin, name)

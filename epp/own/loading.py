@@ -51,6 +51,15 @@ def load_own(
     return _Loading(builtin).run([Path(folder).absolute() for folder in folders])
 
 
+def load_file(path: Path, builtin: Mapping[str, PluginType]) -> list[PluginType]:
+    """The types of one file, whatever it is called.
+
+    Raises:
+        OwnPluginError: as ``load_own``.
+    """
+    return _Loading(builtin).run_file(path.absolute())
+
+
 class _Loading:
     """One load: collects types and problems."""
 
@@ -79,6 +88,13 @@ class _Loading:
             sys.modules.update(before)
             raise OwnPluginError(self._problems)
         return self._catalogue
+
+    def run_file(self, path: Path) -> list[PluginType]:
+        with _importing_from(path.parent):
+            self._load_file(path)
+        if self._problems:
+            raise OwnPluginError(self._problems)
+        return [t for t in self._catalogue.values() if t.origin == str(path)]
 
     def _load_folder(self, folder: Path) -> None:
         try:

@@ -281,6 +281,10 @@ def test_calls_that_are_broken_off_set_a_plugin_aside() -> None:
     assert call.is_aside
 
 
+def test_without_a_budget_such_calls_count_all_the_same() -> None:
+    assert mine(for_ever, hard=HARD, budget=0).budget_seconds == HARD
+
+
 class Several(Filter, ResponseObserver, DisaggregationDecider):
     def __init__(self) -> None:
         self.decide = lambda request, endpoint: self.end()  # type: ignore[method-assign]
