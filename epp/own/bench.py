@@ -23,11 +23,13 @@ from epp.core.endpoint import Endpoint
 from epp.core.errors import EppError
 from epp.core.plugin import (
     REGISTRY,
+    DataProducer,
     Filter,
     Handle,
     Picker,
     Plugin,
     PluginType,
+    PreRequest,
     Scorer,
 )
 from epp.core.probe import Probe
@@ -40,6 +42,7 @@ SIZES = (10, 100, 1000)
 ROUNDS = 7
 ROUND_SECONDS = 0.005
 MAX_CALLS = 500
+TAUGHT = 100
 USAGE_STATUS = 2
 
 
@@ -188,7 +191,8 @@ def _prepare(
     """The method, and the arguments of its n-th call; None where nothing can be made up."""
     world = worlds.World(pool, (*plugin.consumes, *plugin.may_consume))
     asked = world.request
-    result = worlds.result(pool)
+    _teach(plugin, world)
+    result = worlds.result(pool, pool[0])
     sums = worlds.totals(pool)
 
     arguments: Mapping[str, Callable[[int], tuple[Any, ...]]] = {
@@ -207,6 +211,21 @@ def _prepare(
     if method not in arguments:
         return None
     return getattr(plugin, method), arguments[method]
+
+
+def _teach(plugin: Plugin, world: worlds.World) -> None:
+    """Let a plugin that learns where requests go see a few of them, as in a running picker."""
+    if not isinstance(plugin, PreRequest):
+        return
+    for number, endpoint in enumerate(world.pool[:TAUGHT]):
+        request = world.request(-number)
+        if isinstance(plugin, DataProducer):
+            waiting = plugin.produce(request, world.pool)
+            if isinstance(waiting, Coroutine):
+                waiting.close()
+        if isinstance(plugin, Scorer):
+            plugin.score(request, world.pool)
+        plugin.pre_request(request, worlds.result(world.pool, endpoint))
 
 
 def _microseconds(

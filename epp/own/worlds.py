@@ -61,7 +61,7 @@ class World:
             self._data[key] = self._data[key.of()] = value
 
     def request(self, number: int) -> InferenceRequest:
-        """The request of this number: a completion of a prompt that no other has."""
+        """The request of this number: a completion of a prompt that ends like no other."""
         return InferenceRequest(
             request_id=f"bench-{number}",
             headers={
@@ -70,7 +70,7 @@ class World:
                 "x-session-token": b"session-%d" % number,
                 "test-epp-endpoint-selection": self.pool[0].destination.encode(),
             },
-            body=RequestBody(model="adapter-1", prompt=f"{number} {PROMPT}", max_tokens=100),
+            body=RequestBody(model="adapter-1", prompt=f"{PROMPT} {number}", max_tokens=100),
             incoming_model="adapter-1",
             target_model="adapter-1",
             size_bytes=len(PROMPT) + 60,
@@ -115,8 +115,8 @@ def totals(pool: Sequence[Endpoint]) -> list[float]:
     return [random.uniform(0, 3) for _ in pool]
 
 
-def result(pool: Sequence[Endpoint]) -> SchedulingResult:
-    """The first endpoint was picked, by one profile."""
+def result(pool: Sequence[Endpoint], picked: Endpoint) -> SchedulingResult:
+    """One profile picked this endpoint."""
     run = ProfileRun(
         profile="default",
         candidates=tuple(pool),
@@ -125,6 +125,6 @@ def result(pool: Sequence[Endpoint]) -> SchedulingResult:
         scorers=(),
         totals=tuple(totals(pool)),
         picker="bench",
-        picked=(pool[0],),
+        picked=(picked,),
     )
     return SchedulingResult("default", {"default": run})

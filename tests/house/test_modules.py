@@ -21,6 +21,7 @@ MIRRORED = (
     "tls",
     "kube",
     "discovery",
+    "own",
 )
 MAX_LINES = 400
 
