@@ -28,8 +28,8 @@ from epp.director import Director
 from epp.filewatch import changes
 from epp.flags.options import Options
 from epp.following import ResponseHooks
+from epp.formats.bodyalone import BodyAloneParser
 from epp.hooks import RequestHooks
-from epp.plugins.parsers.openai import OpenAIParser
 from epp.scheduling.scheduler import Scheduler
 from epp.settings import config_text
 from epp.telemetry import logs
@@ -125,7 +125,7 @@ class Routing:
     def _direct(self, config: LoadedConfig) -> Director:
         options, probe, plugins = self._options, self._handle.probe, config.plugins
         return Director(
-            parser=OpenAIParser(),
+            parser=BodyAloneParser(),
             scheduler=config.scheduler,
             datastore=self._datastore,
             hooks=RequestHooks(plugins, config.producers, config.saturation, probe),
