@@ -114,7 +114,11 @@ class Director:
             headers=headers,
             body=body,
             incoming_model=body.model or "",
-            target_model=self._target_model(headers, body.model) if body.takes_model else "",
+            target_model=(
+                self._target_model(headers, body.model)
+                if body.takes_model
+                else _first(headers, REWRITE_HEADERS) or body.model or ""
+            ),
             priority=self._datastore.priority(_first(headers, OBJECTIVE_HEADERS)),
             fairness_id=(
                 _first(headers, FAIRNESS_HEADERS)

@@ -10,8 +10,8 @@ from epp.config.findings import Findings
 from epp.config.schema import NEW_GROUP, ConfigSection, ReferenceSection
 from epp.config.shelf import Shelf
 from epp.core.plugin import DataSource, Discovery, Extractor, Parser
+from epp.formats.bodyalone import BodyAloneParser
 
-DEFAULT_PARSER = "openai-parser"
 NEWER_PARSERS = ("openai-parser", "anthropic-parser", "vllmhttp-parser", "passthrough-parser")
 
 
@@ -58,12 +58,17 @@ def find_discovery(config: ConfigSection, shelf: Shelf, findings: Findings) -> D
 
 
 def find_parsers(config: ConfigSection, shelf: Shelf, findings: Findings) -> list[Parser]:
-    """The parsers in the order of their choice; a name that is not declared may be a type."""
+    """The parsers in the order of their choice; a name that is not declared may be a type.
+
+    Where a file of the older group names none, bodies are read as the 2025 release does: it does
+    not look at paths.
+    """
     references, path = _parser_references(config, findings)
     found: list[Parser] = []
     if not references:
-        names = NEWER_PARSERS if config.api_version == NEW_GROUP else (DEFAULT_PARSER,)
-        for name in names:
+        if config.api_version != NEW_GROUP:
+            return [BodyAloneParser()]
+        for name in NEWER_PARSERS:
             plugin = shelf.plugins.get(name) or shelf.add(name, "no parser is configured")
             if isinstance(plugin, Parser):
                 found.append(plugin)
