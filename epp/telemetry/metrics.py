@@ -25,6 +25,7 @@ from epp.telemetry.labels import Series, label_text
 from epp.telemetry.numbers import Number, Numbers, values_of
 from epp.telemetry.pool_metrics import PoolMetrics
 from epp.telemetry.prefix_metrics import PrefixMetrics
+from epp.telemetry.producer_metrics import ProducerMetrics
 from epp.telemetry.request_metrics import RequestMetrics
 from epp.telemetry.rollout_metrics import RolloutMetrics
 from epp.telemetry.scheduling_metrics import SchedulingMetrics
@@ -63,6 +64,7 @@ class MetricsProbe(Probes):
             DisaggMetrics(self.registry, self._pinned),
             RolloutMetrics(self.registry),
             ConfigMetrics(self.registry, clock or Clock()),
+            ProducerMetrics(self.registry, datastore),
             self._pool,
             self.flow,
         )

@@ -21,10 +21,22 @@ from epp.core.data import (
     LatencyPrediction,
     PrefixMatch,
 )
+from epp.core.decision import SchedulingResult
 from epp.core.endpoint import Endpoint, EndpointMetrics
-from epp.core.plugin import REGISTRY, Filter, Handle, Params, Picker, Plugin, Scorer
+from epp.core.plugin import (
+    REGISTRY,
+    DataProducer,
+    EndpointListener,
+    Filter,
+    Handle,
+    Params,
+    Picker,
+    Plugin,
+    PreRequest,
+    Scorer,
+)
 from epp.core.request import InferenceRequest
-from tests.fakes import make_endpoint, make_handle, make_request
+from tests.fakes import make_endpoint, make_handle, make_request, make_run
 
 epp.plugins.load()
 
@@ -128,7 +140,8 @@ def names(role: type[Plugin]) -> list[str]:
 
 
 def has_defaults(params: type[Params]) -> bool:
-    return len(params.__struct_defaults__) == len(params.__struct_fields__)
+    is_complete = len(params.__struct_defaults__) == len(params.__struct_fields__)
+    return is_complete and not list(params().problems())
 
 
 @pytest.mark.parametrize("name", names(Scorer))
@@ -193,3 +206,23 @@ def test_a_picker_leaves_its_input_alone(name: str) -> None:
     picker.pick(endpoints, totals)
     assert [e.name for e in endpoints] == ["0", "1", "2", "3", "4"]
     assert totals == [1.0, 5.0, 3.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize("name", names(DataProducer))
+@given(st.lists(st.tuples(REQUESTS, ENDPOINTS), min_size=1, max_size=3))
+def test_a_producer_does_without_what_others_make_and_sets_what_it_says(
+    name: str, rounds: list[tuple[InferenceRequest, list[Endpoint]]]
+) -> None:
+    producer = make(name)
+    assert isinstance(producer, DataProducer)
+    producer.bind("mine")
+    assert all(key.producer == "mine" for key in producer.produces)
+    for request, endpoints in rounds:
+        assert producer.produce(request, []) is None
+        assert producer.produce(request, endpoints) is None
+        if isinstance(producer, PreRequest):
+            run = make_run(*endpoints, picked=endpoints[-1:])
+            producer.pre_request(request, SchedulingResult("p", {"p": run}))
+        if isinstance(producer, EndpointListener):
+            producer.endpoint_removed("nobody/knows")
+            producer.endpoint_removed(endpoints[-1].id)
