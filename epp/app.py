@@ -181,7 +181,7 @@ class App:
                 tasks.create_task(self._refresh_pool()),
                 tasks.create_task(watch_loop(self._metrics.loop_lagged, self._clock)),
             ]
-            if options.config_file and options.config_reload:
+            if options.config_reload and (options.config_file or options.plugin_dir):
                 loops.append(tasks.create_task(self._routing.follow()))
             if options.enable_cert_reload:
                 tls = [port for port in (self._tls, self._metrics_tls) if port]

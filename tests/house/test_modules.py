@@ -22,6 +22,7 @@ MIRRORED = (
     "tls",
     "kube",
     "discovery",
+    "own",
 )
 MAX_LINES = 400
 

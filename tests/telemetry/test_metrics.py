@@ -199,6 +199,9 @@ CATALOGUE = {
         ("leader_election_master_status", "gauge", "name", ""),
         ("epp_event_loop_lag_seconds", "histogram", "", LAG),
         ("epp_scrape_interval_seconds", "gauge", "", ""),
+        ("epp_plugin_errors_total", "counter", f"extension_point {PLUGIN}", ""),
+        ("epp_plugin_overruns_total", "counter", f"extension_point {PLUGIN}", ""),
+        ("epp_plugin_set_aside", "gauge", f"extension_point {PLUGIN}", ""),
     ]
 }
 
