@@ -145,8 +145,8 @@ class SessionAffinity(PreRequest, ResponseHeaderProcessor):
             return None
         found = next((endpoint for endpoint in endpoints if endpoint.id == wanted), None)
         if self._bindings is not None:
-            is_candidate = found is not None or bool(request.data.get(self._was_candidate))
-            request.data.set(self._was_candidate, is_candidate)
+            was_candidate = request.data.get(self._was_candidate)
+            request.data.set(self._was_candidate, found is not None or was_candidate is True)
         return found
 
     def pre_request(self, request: InferenceRequest, result: SchedulingResult) -> None:
