@@ -1,0 +1,1 @@
+"""What draws requests to an endpoint: where it is, and who was there before."""
