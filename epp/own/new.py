@@ -18,7 +18,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _MAX_NAME = 63
 _LINE = 100
 _THRESHOLD = {
-    "picker": "Percent of the highest total that are good enough.",
+    "picker": "Percent of the best that do.",
     "pre-request": "Bytes that make a request long.",
 }
 
