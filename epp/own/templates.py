@@ -199,7 +199,7 @@ BUSY: DataKey[frozenset[str]] = DataKey("{type}-busy")
 def test_busy_endpoints_are_told() -> None:
     asked = request()
     make(threshold=10).produce(asked, [endpoint("idle", 0), endpoint("busy", 10)])
-    assert asked.data.get(BUSY) == {"default/busy"}
+    assert asked.data.get(BUSY) == frozenset({"default/busy"})
 """,
     ),
     "admitter": Template(
