@@ -35,6 +35,7 @@ from epp.settings import grpc_limits, scrape_settings
 from epp.telemetry import logs
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
+from epp.telemetry.pluginlog import PluginLog
 from epp.telemetry.profile import Profiler, save_profile
 from epp.telemetry.requestlog import RequestLog
 from epp.telemetry.saturationlog import SaturationLog
@@ -128,6 +129,7 @@ class App:
             self._decisions,
             RequestLog(),
             SaturationLog(self._clock),
+            PluginLog(self._clock),
             self._scrape_interval,
         )
         self._random = Random()
