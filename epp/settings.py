@@ -10,7 +10,7 @@ from epp.core.errors import StartError
 from epp.flags.options import Options
 from epp.http2.limits import Limits
 from epp.scrape.extract import KV_CACHE_SPECS, ScrapeSettings
-from epp.scrape.spec import MetricSpec
+from epp.core.metricspec import MetricSpec
 from epp.telemetry import logs
 
 logger = logging.getLogger("setup")

@@ -13,7 +13,7 @@ import msgspec
 from epp.core.endpoint import EndpointMetrics
 from epp.scrape.line import Budget, Labels, Sample
 from epp.scrape.page import MetricFinder
-from epp.scrape.spec import MetricSpec
+from epp.core.metricspec import MetricSpec
 
 T = TypeVar("T")
 

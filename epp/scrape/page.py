@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from epp.scrape.line import Budget, LineReader, Sample, read_number
-from epp.scrape.spec import MetricSpec
+from epp.core.metricspec import MetricSpec
 
 _NEARBY_BYTES = 128
 _MAX_REMEMBERED_BYTES = 2048

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from epp.core.endpoint import EndpointMetrics
 from epp.scrape.extract import MAX_ADAPTERS, MAX_SEARCHED_BYTES, Extractor, ScrapeSettings
-from epp.scrape.spec import MetricSpec
+from epp.core.metricspec import MetricSpec
 from tests.scrape.pages import Family, PlainSample, Step, families, parse, render, steps
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "metrics"
