@@ -36,6 +36,7 @@ from epp.http2.server import Server
 from epp.plugins.parsers.openai import OpenAIParser
 from epp.rpc import Services
 from epp.scrape.loop import Scraper
+from epp.scrape.plan import plan_scraping
 from epp.settings import config_text, grpc_limits, scrape_settings
 from epp.telemetry import logs
 from epp.telemetry.decisions import DecisionLog
@@ -143,9 +144,8 @@ class App:
         for listener in self._config.endpoint_listeners:
             self._datastore.subscribe(added=_ignore, removed=listener.endpoint_removed)
         self._director = self._direct(self._config)
-        self._scraper = Scraper(
-            self._datastore, scrape_settings(options), self._clock, probe=self._probe
-        )
+        sources = plan_scraping(scrape_settings(options), self._config.data_layer)
+        self._scraper = Scraper(self._datastore, sources, self._clock, probe=self._probe)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then let running streams finish."""

@@ -13,8 +13,8 @@ from epp.core.clock import Clock
 from epp.core.endpoint import Endpoint, EndpointMetrics
 from epp.datastore.store import Datastore
 from epp.scrape.client import Target
-from epp.scrape.extract import ScrapeSettings
 from epp.scrape.loop import MAX_SHARE, MAX_TICK_SECONDS, Scraper
+from epp.scrape.plan import PolledSource, ScrapeSettings, plan_scraping
 from epp.scrape.response import (
     ScrapeConnectionError,
     ScrapeError,
@@ -88,14 +88,14 @@ class LoopClock(Clock):
 class World:
     """A datastore, a running scraper and its clients in the order they were opened."""
 
-    def __init__(self, settings: ScrapeSettings) -> None:
+    def __init__(self, *sources: PolledSource) -> None:
         self.datastore = Datastore()
         self.clients: list[FakeClient] = []
         self.prepare: Callable[[FakeClient], None] = lambda client: None
         self.clock = LoopClock()
         self.probe = FakeProbe()
         self.scraper = Scraper(
-            self.datastore, settings, self.clock, probe=self.probe, open_client=self._open
+            self.datastore, sources, self.clock, probe=self.probe, open_client=self._open
         )
 
     def add(self, name: str, port: int = 8000, metrics_port: int = 0) -> FakeClient:
@@ -132,7 +132,7 @@ def endpoint(name: str, port: int = 8000, metrics_port: int = 0) -> Endpoint:
 
 @asynccontextmanager
 async def running(settings: ScrapeSettings | None = None) -> AsyncIterator[World]:
-    world = World(settings or ScrapeSettings(interval_seconds=INTERVAL))
+    world = World(*plan_scraping(settings or ScrapeSettings(interval_seconds=INTERVAL)))
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(world.scraper.run())
         await asyncio.sleep(0)
@@ -331,7 +331,7 @@ async def test_the_end_of_the_run_closes_everything() -> None:
 
 @pytest.mark.looptime
 async def test_endpoints_known_before_the_start_are_scraped() -> None:
-    world = World(ScrapeSettings(interval_seconds=INTERVAL))
+    world = World(*plan_scraping(ScrapeSettings(interval_seconds=INTERVAL)))
     world.datastore.put_endpoint(endpoint("a"))
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(world.scraper.run())
