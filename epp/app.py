@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+from collections.abc import Mapping
 from random import Random
 from typing import Protocol
 
@@ -83,6 +84,7 @@ class Source(Protocol):
     async def open(self) -> None: ...
     def elector(self) -> Candidate | None: ...
     def authorize(self) -> Authorize | None: ...
+    def label_by_nodes(self, names: Mapping[str, str]) -> None: ...
     async def run(self) -> None: ...
 
 
@@ -139,6 +141,7 @@ class App:
         self._is_draining = False
         self._config = self._load_config()
         self._source = self._find_source()
+        self._source.label_by_nodes(self._config.data_layer.node_labels())
         self._candidate = self._find_candidate()
         self._tls, self._metrics_tls = self._find_certificates()
         for listener in self._config.endpoint_listeners:

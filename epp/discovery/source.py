@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -53,6 +54,11 @@ class FileSource:
 
     def authorize(self) -> None:
         """Without a cluster nobody can be asked: everybody may read."""
+
+    def label_by_nodes(self, names: Mapping[str, str]) -> None:
+        """Without a cluster there are no nodes: endpoints have the labels that the file gives."""
+        if names:
+            logs.warn(logger, "topology-extractor has no effect without a cluster")
 
     async def run(self) -> None:
         """Follow the file until cancelled."""

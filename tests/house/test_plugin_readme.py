@@ -9,6 +9,7 @@ import pytest
 
 import epp.plugins
 from epp.config.load import load_config
+from epp.core.datalayer import DataSource, Extractor
 from epp.core.plugin import (
     REGISTRY,
     Discovery,
@@ -33,6 +34,8 @@ ROLES: dict[str, type[Plugin]] = {
     "Profile handlers": ProfileHandler,
     "Parsers": Parser,
     "Discovery": Discovery,
+    "Data sources": DataSource,
+    "Extractors": Extractor,
 }
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 

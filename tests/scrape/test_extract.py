@@ -228,8 +228,25 @@ def plain_lora(sample: PlainSample, previous: EndpointMetrics) -> dict[str, Any]
     }
 
 
+def plain_cache(
+    engine: Engine,
+    info: PlainSample | None,
+    gauges: tuple[PlainSample | None, PlainSample | None],
+    previous: EndpointMetrics,
+) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    fields = ("cache_block_size_tokens", "cache_num_blocks")
+    labels = (engine.block_size_label, engine.num_blocks_label)
+    for field, label, gauge in zip(fields, labels, gauges, strict=True):
+        if gauge:
+            changes[field] = max(0, int(gauge.value))
+        elif info:
+            changes[field] = plain_whole(info, label, getattr(previous, field))
+    return changes
+
+
 def plain_extract(page: str, engine: Engine, previous: EndpointMetrics) -> EndpointMetrics | None:
-    """The plain version of ``Extractor.extract``: parses the whole page for each metric."""
+    """The plain version of ``MetricsReader.extract``: parses the whole page for each metric."""
 
     def all_of(spec: MetricSpec | None) -> list[PlainSample]:
         return parse(page, spec) if spec else []
@@ -242,7 +259,9 @@ def plain_extract(page: str, engine: Engine, previous: EndpointMetrics) -> Endpo
     cache_info = newest(engine.cache_info)
     series = [sample for sample in all_of(engine.lora) if sample.value >= 0]
     lora = max(series, key=lambda sample: sample.value, default=None)
-    if not any((waiting, running, kv_cache, cache_info, lora)):
+    block_size, num_blocks = newest(engine.block_size), newest(engine.num_blocks)
+    custom = {name: each for name, spec in engine.attributes if (each := newest(spec))}
+    if not any((waiting, running, kv_cache, cache_info, lora, block_size, num_blocks, custom)):
         return None
     changes: dict[str, Any] = {"updated_at": 1.0}
     for field, count in (("waiting_queue_size", waiting), ("running_requests", running)):
@@ -252,10 +271,10 @@ def plain_extract(page: str, engine: Engine, previous: EndpointMetrics) -> Endpo
         changes["kv_cache_ratio"] = min(1.0, max(0.0, kv_cache.value))
     if lora:
         changes |= plain_lora(lora, previous)
-    if cache_info:
-        size, blocks = previous.cache_block_size_tokens, previous.cache_num_blocks
-        changes["cache_block_size_tokens"] = plain_whole(cache_info, "block_size", size)
-        changes["cache_num_blocks"] = plain_whole(cache_info, "num_gpu_blocks", blocks)
+    gauges = (block_size, num_blocks)
+    changes |= plain_cache(engine, cache_info, gauges, previous)
+    attributes = {name: sample.value for name, sample in custom.items()}
+    changes["attributes"] = {**previous.attributes, **attributes}
     return msgspec.structs.replace(previous, **changes)
 
 
@@ -274,8 +293,14 @@ def test_a_recorded_page_reads_as_by_a_plain_parser(name: str) -> None:
     [
         Engine(),
         engine_of("vllm:num_requests_waiting{engine=x}", "", "vllm:kv_cache_usage_perc"),
+        Engine(
+            cache_info=None,
+            block_size=MetricSpec("other"),
+            num_blocks=MetricSpec("vllm:num_requests_running"),
+            attributes=(("x/y", MetricSpec("vllm:num_requests_waiting_by_reason")),),
+        ),
     ],
-    ids=["vllm", "labels"],
+    ids=["vllm", "labels", "gauges"],
 )
 @given(
     families(

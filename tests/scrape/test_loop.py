@@ -373,7 +373,8 @@ async def test_a_real_model_server_is_scraped() -> None:
     datastore.put_endpoint(
         Endpoint(id="default/a", name="a", namespace="default", address="127.0.0.1", port=port)
     )
-    scraper = Scraper(datastore, ScrapeSettings(interval_seconds=0.001), Clock())
+    sources = plan_scraping(ScrapeSettings(interval_seconds=0.001))
+    scraper = Scraper(datastore, sources, Clock())
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         task = tasks.create_task(scraper.run())
         seen: set[float | None] = set()
