@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Protocol
 
@@ -15,14 +15,11 @@ import uvloop
 
 import epp.plugins
 from epp import BUILD_REF, COMMIT_SHA, garbage
-from epp.config.findings import ConfigError, Severity
-from epp.config.load import LoadedConfig, load_config
 from epp.core.clock import Clock
 from epp.core.errors import StartError
 from epp.core.plugin import Handle
 from epp.core.probe import ScrapeInterval
 from epp.datastore.store import Datastore
-from epp.director import Director
 from epp.discovery.source import file_source, place_of
 from epp.exchange import Exchange
 from epp.extproc.counted import counted
@@ -30,15 +27,13 @@ from epp.extproc.health import Health
 from epp.extproc.servicer import ExternalProcessor
 from epp.flags.options import Options
 from epp.flags.tls import openssl_suites, openssl_version
-from epp.following import ResponseHooks
-from epp.hooks import RequestHooks
 from epp.http2.limits import Limits
 from epp.http2.server import Server
-from epp.plugins.parsers.openai import OpenAIParser
+from epp.routing import Routing
 from epp.rpc import Services
 from epp.scrape.loop import Scraper
-from epp.scrape.plan import plan_scraping
-from epp.settings import config_text, grpc_limits, scrape_settings
+from epp.scrape.plan import PolledSource, plan_scraping
+from epp.settings import grpc_limits, scrape_settings
 from epp.telemetry import logs
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
@@ -127,6 +122,7 @@ class App:
             commit=COMMIT_SHA,
             build_ref=BUILD_REF,
             stream_metrics=options.enable_grpc_stream_metrics,
+            clock=self._clock,
         )
         self._decisions = DecisionLog(self._clock)
         self._scrape_interval = ScrapeInterval(options.refresh_metrics_interval_seconds)
@@ -139,16 +135,16 @@ class App:
         )
         self._random = Random()
         self._is_draining = False
-        self._config = self._load_config()
+        handle = Handle(self._random, self._clock, self._probe, self._scrape_interval)
+        self._routing = Routing(options, self._datastore, handle)
         self._source = self._find_source()
-        self._source.label_by_nodes(self._config.data_layer.node_labels())
+        self._source.label_by_nodes(self._routing.config.data_layer.node_labels())
         self._candidate = self._find_candidate()
         self._tls, self._metrics_tls = self._find_certificates()
-        for listener in self._config.endpoint_listeners:
-            self._datastore.subscribe(added=_ignore, removed=listener.endpoint_removed)
-        self._director = self._direct(self._config)
-        sources = plan_scraping(scrape_settings(options), self._config.data_layer)
-        self._scraper = Scraper(self._datastore, sources, self._clock, probe=self._probe)
+        self._scrape_settings = scrape_settings(options)
+        self._scraper = Scraper(
+            self._datastore, self._polled_sources(), self._clock, probe=self._probe
+        )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then let running streams finish."""
@@ -163,16 +159,21 @@ class App:
             self._metrics.registry,
             self._decisions,
             profiler if options.enable_pprof else None,
+            pages={
+                "/debug/config": self._routing.describe_config,
+                "/debug/plugins": self._routing.describe_plugins,
+            },
             tls=self._metrics_tls.context if self._metrics_tls else None,
             authorize=self._authorize(),
         )
         async with asyncio.TaskGroup() as tasks:
             processor = ExternalProcessor(
-                self._director,
+                self._routing.director,
                 self._open_exchange,
                 tasks,
                 decision_timeout_seconds=options.decision_timeout_seconds,
             )
+            self._routing.changed += [processor.use, self._data_layer_changed]
             streams = processor.services
             if self._metrics.streams is not None:
                 streams = counted(streams, self._metrics.streams, self._clock)
@@ -185,6 +186,8 @@ class App:
                 tasks.create_task(self._refresh_pool()),
                 tasks.create_task(watch_loop(self._metrics.loop_lagged, self._clock)),
             ]
+            if options.config_file and options.config_reload:
+                loops.append(tasks.create_task(self._routing.follow()))
             if options.enable_cert_reload:
                 tls = [port for port in (self._tls, self._metrics_tls) if port]
                 loops += [tasks.create_task(port.follow()) for port in tls]
@@ -237,44 +240,8 @@ class App:
         await server.stop()
         logs.log(logger, 0, "Stopped")
 
-    def _load_config(self) -> LoadedConfig:
-        text, name = config_text(self._options)
-        handle = Handle(self._random, self._clock, self._probe, self._scrape_interval)
-        try:
-            config = load_config(
-                text,
-                name,
-                handle,
-                os.environ,
-                allow_experimental=self._options.allow_experimental_plugins,
-            )
-        except ConfigError as error:
-            raise StartError(str(error)) from None
-        for finding in config.findings:
-            report = logger.warning if finding.severity is Severity.WARNING else logger.info
-            report(str(finding))
-        for notice in config.environment_notices:
-            logger.info(notice)
-        logs.log(logger, 0, "Loaded configuration", source=name)
-        return config
-
-    def _direct(self, config: LoadedConfig) -> Director:
-        """A director that decides as the configuration says."""
-        options, probe, plugins = self._options, self._probe, config.plugins
-        return Director(
-            parser=OpenAIParser(),
-            scheduler=config.scheduler,
-            datastore=self._datastore,
-            hooks=RequestHooks(plugins, config.producers, config.saturation, probe),
-            responses=ResponseHooks(plugins, probe),
-            probe=probe,
-            random=self._random,
-            honour_subset=not options.disable_endpoint_subset_filter,
-            emit_scores=options.emit_endpoint_scores,
-        )
-
     def _find_source(self) -> Source:
-        place = place_of(self._options, self._config.discovery)
+        place = place_of(self._options, self._routing.config.discovery)
         if place is not None:
             return file_source(self._options, place, self._datastore)
         from epp.discovery.cluster import watch_cluster  # half a second and 25 MiB
@@ -287,6 +254,17 @@ class App:
             random=self._random,
             on_models=self._metrics.pin_models,
         )
+
+    def _polled_sources(self) -> Sequence[PolledSource]:
+        return plan_scraping(self._scrape_settings, self._routing.config.data_layer)
+
+    def _data_layer_changed(self, routing: Routing) -> None:
+        """Read of endpoints what the configuration in force wants read."""
+        self._source.label_by_nodes(routing.config.data_layer.node_labels())
+        try:
+            self._scraper.use(self._polled_sources())
+        except StartError as error:
+            logs.error(logger, "Endpoints are read as before", error=str(error))
 
     def _find_candidate(self) -> Candidate | None:
         if not self._options.ha_enable_leader_election:
@@ -391,10 +369,6 @@ def _on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked)
-
-
-def _ignore(_endpoint: object) -> None:
-    """Nothing to do."""
 
 
 def _first(group: BaseExceptionGroup[StartError]) -> StartError:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from epp import BUILD_REF, COMMIT_SHA
 from epp.core.errors import StartError
+from epp.core.plugin import REGISTRY
 from epp.flags.options import Options, read_options, usage_text
 from epp.flags.validation import OptionsError, validate
 from epp.goflags import HelpRequested, UsageError
@@ -24,6 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from epp.simulator.cli import main as simulator
 
         return simulator(argv[1:])
+    if argv and argv[0] == "check-config":
+        import epp.plugins
+        from epp.config.check import main as check_config
+
+        epp.plugins.load()
+        return check_config(argv[1:], REGISTRY)
     return _serve(argv)
 
 

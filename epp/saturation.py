@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from epp.core.data import CycleData
 from epp.core.endpoint import Endpoint
 from epp.core.plugin import Handle, SaturationDetector
 
@@ -62,11 +63,11 @@ class AnyRoomDetector(SaturationDetector):
     type = "any-room-detector"
 
     def __init__(self, thresholds: Thresholds, handle: Handle) -> None:
-        self._thresholds = thresholds
+        self.thresholds = thresholds
         self._freshness = Freshness(thresholds.staleness_seconds, handle)
 
-    def saturation(self, endpoints: Sequence[Endpoint]) -> float:
-        limits = self._thresholds
+    def saturation(self, endpoints: Sequence[Endpoint], data: CycleData) -> float:
+        limits = self.thresholds
         has_room = any(
             e.metrics.waiting_queue_size <= limits.queue_depth
             and e.metrics.kv_cache_ratio <= limits.kv_cache_ratio

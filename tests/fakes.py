@@ -60,6 +60,7 @@ class FakeProbe(Probe):
         self.plugin_failures: list[tuple[str, str, str, Exception]] = []
         self.overruns: list[tuple[str, str, float]] = []
         self.set_aside: list[tuple[str, str]] = []
+        self.configs: list[bool] = []
         self.cycles: list[float] = []
         self.attempts: list[tuple[str, Endpoint | None]] = []
         self.rewrites: list[tuple[str, str, str]] = []
@@ -75,6 +76,8 @@ class FakeProbe(Probe):
         self.prefix_plugins: set[tuple[str, str]] = set()
         self.prefix_matches: list[tuple[int, int, int]] = []
         self.index_sizes: list[int] = []
+        self.unmatched_pins: list[tuple[str, str, str]] = []
+        self.revisions: list[tuple[str, str, str, dict[str, float]]] = []
         self.saturations: list[tuple[str, float, int]] = []
         self.scrape_intervals: list[float] = []
         self.scrape_failures: list[tuple[str, ...]] = []
@@ -97,6 +100,10 @@ class FakeProbe(Probe):
     def plugin_set_aside(self, point: str, type_name: str, name: str) -> None:
         self.calls.append("plugin_set_aside")
         self.set_aside.append((point, name))
+
+    def config_loaded(self, succeeded: bool) -> None:
+        self.calls.append("config_loaded")
+        self.configs.append(succeeded)
 
     def gap_timer(self, key: RequestKey) -> Timer:
         self.keys.append(key)
@@ -164,6 +171,16 @@ class FakeProbe(Probe):
         self.calls.append("prefix_index_sized")
         self.prefix_plugins.add((plugin_type, name))
         self.index_sizes.append(entries)
+
+    def pin_unmatched(self, plugin_type: str, name: str, selector: str) -> None:
+        self.calls.append("pin_unmatched")
+        self.unmatched_pins.append((plugin_type, name, selector))
+
+    def revisions_weighed(
+        self, plugin_type: str, name: str, mode: str, shares: Mapping[str, float]
+    ) -> None:
+        self.calls.append("revisions_weighed")
+        self.revisions.append((plugin_type, name, mode, dict(shares)))
 
     def saturation_measured(self, detector: str, saturation: float, stale_endpoints: int) -> None:
         self.calls.append("saturation_measured")

@@ -14,9 +14,12 @@ import msgspec
 from epp.core.plugin import PluginName, PositiveDuration
 from epp.goflags import parse_duration
 
+MAX_ERRORS = 200
+
 S = TypeVar("S")
 _AT = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_NO_STRING = re.compile(r"Expected `str( \| null)?`, got `(bool|int|float)`")
 _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 
 
@@ -83,16 +86,21 @@ class Places(msgspec.Struct, frozen=True):
 
 
 class Findings:
-    """Collects what is found, each with its path (``$.plugins[0].type``) and its rule."""
+    """Collects what is found, each with its path (``$.plugins[0].type``) and its rule.
+
+    ``errors`` is how many errors there are so far; after ``MAX_ERRORS`` nobody reads on, and
+    ``ConfigError`` is raised by whoever finds one more.
+    """
 
     def __init__(self, places: Places) -> None:
-        self.all: list[Finding] = []
+        self.errors = 0
+        self._found: dict[Finding, None] = {}
         self._places = places
 
     @property
-    def errors(self) -> int:
-        """How many errors there are so far."""
-        return sum(f.severity is Severity.ERROR for f in self.all)
+    def all(self) -> list[Finding]:
+        """What was found, in that order, nothing twice."""
+        return list(self._found)
 
     def error(self, path: str, rule: str, text: str) -> None:
         """The configuration cannot be used because of this."""
@@ -108,8 +116,13 @@ class Findings:
 
     def _add(self, severity: Severity, path: str, rule: str, text: str) -> None:
         finding = self._places.finding(severity, path, rule, text)
-        if finding not in self.all:
-            self.all.append(finding)
+        if finding in self._found:
+            return
+        self._found[finding] = None
+        if severity is Severity.ERROR:
+            self.errors += 1
+            if self.errors > MAX_ERRORS:
+                raise ConfigError(self.all)
 
     def stop_if_wrong(self) -> None:
         """Give up if there is an error.
@@ -155,6 +168,10 @@ class Findings:
             )
         elif missing := _MISSING.match(text):
             self.error(path, "missing-value", f"`{missing[1]}` is required")
+        elif _NO_STRING.match(text):
+            self.error(
+                path, "yaml-type", f"{text}: YAML reads yes, on and 12 as no text; put it in quotes"
+            )
         else:
             self.error(path, "wrong-value", text)
 

@@ -8,7 +8,7 @@ import msgspec
 
 from epp.config.document import read_document
 from epp.config.environment import override_thresholds, without_effect
-from epp.config.findings import Finding, Findings
+from epp.config.findings import Finding, Findings, Places
 from epp.config.flowcontrol import check_flow_control
 from epp.config.needs import add_producers, in_order
 from epp.config.older import declarations
@@ -71,6 +71,7 @@ class LoadedConfig(msgspec.Struct, frozen=True):
     profiles: Sequence[ProfilePlan]
     section: ConfigSection
     gates: Mapping[str, bool]
+    places: Places
     findings: Sequence[Finding]
     environment_notices: Sequence[str]
 
@@ -139,6 +140,7 @@ def load_config(
         profiles=profiles,
         section=config,
         gates=gates,
+        places=document.places,
         findings=tuple(findings.all),
         environment_notices=tuple(notices),
     )

@@ -92,6 +92,17 @@ def read_thresholds(section: SaturationSection | None, findings: Findings) -> Th
     )
 
 
+def written_thresholds(thresholds: Thresholds) -> dict[str, object]:
+    """Thresholds as in a file; what nobody set is left out."""
+    written: dict[str, object] = {
+        "queueDepthThreshold": thresholds.queue_depth,
+        "kvCacheUtilThreshold": thresholds.kv_cache_ratio,
+    }
+    if thresholds.staleness_seconds is not None:
+        written["metricsStalenessThreshold"] = f"{thresholds.staleness_seconds * 1000:g}ms"
+    return written
+
+
 def _thresholds_in(section: SaturationSection) -> list[str]:
     """The keys of the thresholds that are given."""
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from epp.core.decision import Decision
@@ -33,6 +33,9 @@ class Probe:
 
     def plugin_set_aside(self, point: str, type_name: str, name: str) -> None:
         """A plugin is not called any more because it takes too long."""
+
+    def config_loaded(self, succeeded: bool) -> None:
+        """A configuration was taken over, or was wrong and is not used."""
 
     def gap_timer(self, key: RequestKey) -> Timer:
         """Whom to tell the time between two chunks of a streamed answer; asked once for each."""
@@ -84,6 +87,14 @@ class Probe:
 
     def prefix_index_sized(self, plugin_type: str, name: str, entries: int) -> None:
         """The number of (block, endpoint) entries of a plugin changed."""
+
+    def pin_unmatched(self, plugin_type: str, name: str, selector: str) -> None:
+        """A request was refused because no endpoint fits the header of a selector."""
+
+    def revisions_weighed(
+        self, plugin_type: str, name: str, mode: str, shares: Mapping[str, float]
+    ) -> None:
+        """The chances of a disaggregated set's revisions changed; this is all of them."""
 
     def saturation_measured(self, detector: str, saturation: float, stale_endpoints: int) -> None:
         """How full the pool is (1 and above: full), and of how many endpoints nobody knows."""

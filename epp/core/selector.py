@@ -1,4 +1,4 @@
-"""Label selectors, in the syntax of Kubernetes.
+"""Label selectors, in both of Kubernetes' forms: as text, and as labels and expressions.
 
 Source: Kubernetes v1.35, apimachinery pkg/labels.
 """
@@ -6,7 +6,8 @@ Source: Kubernetes v1.35, apimachinery pkg/labels.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 
 import msgspec
 
@@ -20,6 +21,7 @@ _REQUIREMENT = re.compile(
 )
 _VALUES = re.compile(rf"\s*{_VALUE}\s*(?:,\s*{_VALUE}\s*)*")
 _LONGEST = 63
+_LONGEST_PREFIX = 253
 
 
 class SelectorError(ValueError):
@@ -87,6 +89,81 @@ class Selector(msgspec.Struct, frozen=True):
             if text[at] != ",":
                 raise SelectorError(f"expected a comma at {text[at:]!r}")
             at += 1
+
+
+class LabelOperator(StrEnum):
+    """How an expression compares a label with its values."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+    @property
+    def takes_values(self) -> bool:
+        """Whether the expression needs values; it may have none otherwise."""
+        return self in (LabelOperator.IN, LabelOperator.NOT_IN)
+
+
+_OPERATORS = {
+    LabelOperator.IN: "in",
+    LabelOperator.NOT_IN: "notin",
+    LabelOperator.EXISTS: "exists",
+    LabelOperator.DOES_NOT_EXIST: "absent",
+}
+
+
+class LabelExpression(msgspec.Struct, frozen=True):
+    """What one label must be; a label that is absent is ``NotIn`` anything."""
+
+    key: str
+    operator: LabelOperator
+    values: tuple[str, ...] = ()
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with it: the field, and the rule."""
+        if not _is_key(self.key):
+            yield "key", "expected the key of a label"
+        if self.operator.takes_values and not self.values:
+            yield "values", f"expected at least one for {self.operator}"
+        elif self.values and not self.operator.takes_values:
+            yield "values", f"expected none for {self.operator}"
+        elif not all(map(_is_value, self.values)):
+            yield "values", "expected values of a label"
+
+
+class LabelSelector(msgspec.Struct, frozen=True, rename="camel"):
+    """The structured form: matches what has all the labels and fulfils all the expressions."""
+
+    match_labels: Mapping[str, str] = {}
+    match_expressions: tuple[LabelExpression, ...] = ()
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with it: where, and the rule."""
+        for key, value in self.match_labels.items():
+            if not _is_key(key) or not _is_value(value):
+                yield "matchLabels", f"expected keys and values of labels, not {key!r}: {value!r}"
+        for i, expression in enumerate(self.match_expressions):
+            for field, rule in expression.problems():
+                yield f"matchExpressions[{i}].{field}", rule
+
+    def compiled(self) -> Selector:
+        """What does the matching."""
+        expressions = [
+            Requirement(e.key, _OPERATORS[e.operator], frozenset(e.values))
+            for e in self.match_expressions
+        ]
+        return Selector((*Selector.of(self.match_labels).requirements, *expressions))
+
+
+def _is_key(text: str) -> bool:
+    prefix, _, name = text.rpartition("/")
+    is_short = len(name) <= _LONGEST and len(prefix) <= _LONGEST_PREFIX
+    return is_short and re.fullmatch(_KEY, text) is not None
+
+
+def _is_value(text: str) -> bool:
+    return len(text) <= _LONGEST and re.fullmatch(_VALUE, text) is not None
 
 
 def _requirement(match: re.Match[str]) -> Requirement:

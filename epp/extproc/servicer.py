@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from epp.core.decision import Decision
 from epp.core.errors import EppError, ServiceUnavailableError
@@ -21,6 +22,13 @@ from epp.rpc import Call, Message, Services, Status
 SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 
 logger = logging.getLogger("ext-proc")
+
+
+class HasDirector(Protocol):
+    """What has a director to decide requests."""
+
+    @property
+    def director(self) -> Director: ...
 
 
 class ExternalProcessor:
@@ -44,6 +52,10 @@ class ExternalProcessor:
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
+
+    def use(self, source: HasDirector) -> None:
+        """Have requests that come from now on decided by another director."""
+        self.director = source.director
 
     @property
     def services(self) -> Services:

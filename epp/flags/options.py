@@ -81,6 +81,7 @@ class Options(msgspec.Struct, frozen=True):
     metrics_client_ca_file: str
     enable_grpc_stream_metrics: bool
     allow_experimental_plugins: bool
+    config_reload: bool
     endpoints_file: str
     drain_delay_seconds: float
     drain_timeout_seconds: float

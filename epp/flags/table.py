@@ -221,6 +221,12 @@ FLAGS: tuple[Flag, ...] = (
         "Take a configuration with plugins whose stability is Alpha.",
     ),
     Flag(
+        "config-reload",
+        Kind.BOOL,
+        "true",
+        "Take over changes of --config-file while running; a wrong file changes nothing.",
+    ),
+    Flag(
         "endpoints-file", Kind.STRING, "", "File that lists the endpoints, instead of Kubernetes."
     ),
     Flag("drain-delay", Kind.DURATION, "5s", "How long to accept requests after a stop signal."),

@@ -13,8 +13,10 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from epp.core.clock import Clock
 from epp.datastore.store import Datastore
 from epp.telemetry import buckets
+from epp.telemetry.config_metrics import ConfigMetrics
 from epp.telemetry.exposition import spell_labels
 from epp.telemetry.flow_metrics import FlowMetrics
 from epp.telemetry.histogram import Histograms, HistogramSeries
@@ -23,6 +25,7 @@ from epp.telemetry.numbers import Number, Numbers, values_of
 from epp.telemetry.pool_metrics import PoolMetrics
 from epp.telemetry.prefix_metrics import PrefixMetrics
 from epp.telemetry.request_metrics import RequestMetrics
+from epp.telemetry.rollout_metrics import RolloutMetrics
 from epp.telemetry.scheduling_metrics import SchedulingMetrics
 from epp.telemetry.stream_metrics import StreamMetrics
 from epp.telemetry.tee import Probes
@@ -42,6 +45,7 @@ class MetricsProbe(Probes):
         commit: str = "",
         build_ref: str = "",
         stream_metrics: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
         self._pinned: set[str] = set()
@@ -55,6 +59,8 @@ class MetricsProbe(Probes):
             RequestMetrics(self.registry, self._pinned),
             SchedulingMetrics(self.registry, datastore, self._pinned),
             PrefixMetrics(self.registry),
+            RolloutMetrics(self.registry),
+            ConfigMetrics(self.registry, clock or Clock()),
             self._pool,
             self.flow,
         )

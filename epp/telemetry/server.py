@@ -1,12 +1,12 @@
-"""The metrics port: ``GET /metrics``, ``/debug/decisions`` and ``/debug/profile``."""
+"""The metrics port: ``GET /metrics`` and what is under ``/debug``."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from aiohttp import web
@@ -40,6 +40,7 @@ class Authorize(Protocol):
 class MetricsServer:
     """Serves a registry, a decision log and, where there is a profiler, CPU profiles.
 
+    ``pages`` are further paths, each with what makes its page of JSON when it is asked for.
     ``host`` None means every address, ``port`` 0 any free one; without ``tls`` it is plain HTTP.
     Long pages are made in pieces that let other tasks run in between.
     ``authorize`` is asked before anything else, for paths that do not exist, too; without it
@@ -54,6 +55,7 @@ class MetricsServer:
         decisions: DecisionLog,
         profiler: Profiler | None = None,
         *,
+        pages: Mapping[str, Callable[[], Any]] | None = None,
         tls: ssl.SSLContext | None = None,
         authorize: Authorize | None = None,
     ) -> None:
@@ -62,6 +64,7 @@ class MetricsServer:
         self._registry = registry
         self._decisions = decisions
         self._profiler = profiler
+        self._pages = pages or {}
         self._tls = tls
         self._authorize = authorize
         self._runner: web.AppRunner | None = None
@@ -82,6 +85,8 @@ class MetricsServer:
         app = web.Application(middlewares=[self._guard] if self._authorize else [])
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/debug/decisions", self._decisions_page)
+        for path, describe in self._pages.items():
+            app.router.add_get(path, _json_page(describe))
         if self._profiler is not None:
             app.router.add_get("/debug/profile", self._profile, allow_head=False)
             # where Go's tools look; what they get is text all the same
@@ -146,6 +151,16 @@ class MetricsServer:
             return web.Response(status=409, text=f"{error}\n")
         text = profile.top() if form == "top" else profile.collapsed()
         return _response(request, text.encode(), "text/plain; charset=utf-8")
+
+
+def _json_page(
+    describe: Callable[[], Any],
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def page(request: web.Request) -> web.Response:
+        body = msgspec.json.format(msgspec.json.encode(describe(), enc_hook=str))
+        return _response(request, body + b"\n", "application/json")
+
+    return page
 
 
 def _read_query(request: web.Request, capacity: int) -> tuple[int, str | None]:

@@ -7,7 +7,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epp.config.document import MAX_BYTES, ConfigError, read_document
+from epp.config.document import MAX_BYTES, read_document
+from epp.config.findings import ConfigError
+from tests.config.told import errors
 
 
 def value_of(text: str) -> Any:
@@ -17,7 +19,7 @@ def value_of(text: str) -> Any:
 def problems(text: str) -> list[str]:
     with pytest.raises(ConfigError) as raised:
         read_document(text, "c.yaml")
-    return raised.value.problems
+    return errors(raised.value.findings)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         read_document(text, "c.yaml")
     except ConfigError as error:
-        found = error.problems
+        found = errors(error.findings)
     else:
         return
     assert found

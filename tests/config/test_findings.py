@@ -5,9 +5,10 @@ from typing import Annotated
 import pytest
 from msgspec import Meta
 
-from epp.config.document import ConfigError, read_document
-from epp.config.findings import Findings
+from epp.config.document import read_document
+from epp.config.findings import ConfigError, Findings
 from epp.core.plugin import Params, PositiveDuration
+from tests.config.told import errors
 
 
 class SomeParams(Params, frozen=True):
@@ -26,7 +27,7 @@ def findings() -> Findings:
 def problems(found: Findings) -> list[str]:
     with pytest.raises(ConfigError) as raised:
         found.stop_if_wrong()
-    return raised.value.problems
+    return errors(raised.value.findings)
 
 
 def test_without_problems_reading_goes_on() -> None:

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epp.config.document import ConfigError, read_document
+from epp.config.document import read_document
+from epp.config.findings import ConfigError, Severity
 from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
 from epp.plugins.discovery.file import FileDiscovery
 from epp.plugins.scorers.prefix_cache import PrefixCacheScorer
 from epp.plugins.scorers.queue import QueueScorer
+from tests.config.told import errors, told
 from tests.fakes import endpoints, make_handle, make_request
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +28,7 @@ def load(text: str) -> LoadedConfig:
 def problems(text: str) -> list[str]:
     with pytest.raises(ConfigError) as raised:
         load(text)
-    return raised.value.problems
+    return errors(raised.value.findings)
 
 
 def profiles(text: str) -> dict[str, tuple[list[tuple[str, float]], str]]:
@@ -124,7 +126,7 @@ def test_the_default_is_the_one_of_the_chart() -> None:
         )
     }
     assert load(DEFAULT_CONFIG).scheduler.handler.type == "single-profile-handler"
-    assert list(load(DEFAULT_CONFIG).notices) == []
+    assert list(load(DEFAULT_CONFIG).findings) == []
 
 
 def test_the_default_is_also_a_file_to_start_from() -> None:
@@ -327,7 +329,7 @@ def test_parameter_names_are_matched_in_any_case(parameters: str, limit: int) ->
     ],
 )
 def test_what_has_no_effect_is_worth_a_notice(text: str, notice: str) -> None:
-    assert list(load(text).notices) == [notice]
+    assert told(load(text).findings, Severity.WARNING, Severity.NOTE) == [notice]
 
 
 @pytest.mark.parametrize("gates", ["[dataLayer, dataLayer]", "[flowControl=false]", "[]", "null"])
@@ -445,7 +447,7 @@ def loads_or_is_refused(text: str) -> None:
     try:
         loaded = load(text)
     except ConfigError as error:
-        found = error.problems
+        found = errors(error.findings)
     else:
         assert loaded.scheduler.profiles
         return

@@ -4,15 +4,17 @@ from collections.abc import Mapping
 
 import pytest
 
-from epp.config.document import ConfigError, read_document
-from epp.config.findings import Findings
+from epp.config.document import read_document
+from epp.config.findings import ConfigError, Findings, Severity
 from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
 from epp.config.saturation import read_thresholds
 from epp.config.schema import SaturationSection
+from epp.core.data import CycleData
 from epp.core.endpoint import Endpoint
 from epp.core.plugin import Filter
 from epp.plugins.saturation.utilization import UtilizationDetector
 from epp.saturation import AnyRoomDetector, Thresholds
+from tests.config.told import errors, told
 from tests.fakes import make_endpoint, make_handle
 
 NOW = make_handle().clock.now()
@@ -32,13 +34,17 @@ def load(text: str, environment: Mapping[str, str] | None = None) -> LoadedConfi
 def problems(text: str) -> list[str]:
     with pytest.raises(ConfigError) as raised:
         load(text)
-    return raised.value.problems
+    return errors(raised.value.findings)
 
 
 def waiting(*sizes: int) -> list[Endpoint]:
     return [
         make_endpoint(str(i), waiting_queue_size=n, updated_at=NOW) for i, n in enumerate(sizes)
     ]
+
+
+def saturation(loaded: LoadedConfig, members: list[Endpoint]) -> float:
+    return loaded.saturation.saturation(members, CycleData())
 
 
 @pytest.mark.parametrize(
@@ -75,17 +81,17 @@ def test_a_reference_thresholds_or_the_group_choose_the_detector(text: str, name
 
 def test_the_two_rules_differ_where_one_endpoint_has_room() -> None:
     members = waiting(5, 99)
-    assert not load(OLD).saturation.is_saturated(members)
-    assert load(NEW).saturation.is_saturated(members)
-    assert not load(NEW + THRESHOLDS).saturation.is_saturated(waiting(7))
-    assert load(NEW + THRESHOLDS).saturation.is_saturated(waiting(8))
+    assert saturation(load(OLD), members) == 0.0
+    assert saturation(load(NEW), members) > 1.0
+    assert saturation(load(NEW + THRESHOLDS), waiting(7)) == 0.0
+    assert saturation(load(NEW + THRESHOLDS), waiting(8)) == 1.0
 
 
 def test_a_declared_default_is_the_detector_and_one_that_nobody_declared_is_no_filter() -> None:
     parameters = "plugins: [{type: utilization-detector, parameters: {queueDepthThreshold: 50}}]"
     declared = load(NEW + parameters)
     assert declared.of(UtilizationDetector) == [declared.saturation]
-    assert declared.saturation.saturation(waiting(5)) == 0.1
+    assert saturation(declared, waiting(5)) == 0.1
     (profile,) = load(NEW).scheduler.profiles.values()
     assert list(profile.filters) == []
     assert isinstance(load(NEW).saturation, Filter)
@@ -127,7 +133,7 @@ def test_a_declared_default_is_the_detector_and_one_that_nobody_declared_is_no_f
 def test_what_is_deprecated_or_has_no_effect_is_worth_a_notice(
     text: str, notices: list[str]
 ) -> None:
-    assert list(load(text).notices) == notices
+    assert told(load(text).findings, Severity.WARNING, Severity.NOTE) == notices
 
 
 @pytest.mark.parametrize(
@@ -224,15 +230,15 @@ def test_variables_override_thresholds_and_nothing_else() -> None:
     environment = {"SD_QUEUE_DEPTH_THRESHOLD": "9", "ENABLE_EXPERIMENTAL_DATALAYER_V2": "true"}
     overridden = load(OLD + THRESHOLDS, environment)
     assert isinstance(overridden.saturation, AnyRoomDetector)
-    assert not overridden.saturation.is_saturated(waiting(9))
-    assert overridden.saturation.is_saturated(waiting(10))
+    assert saturation(overridden, waiting(9)) == 0.0
+    assert saturation(overridden, waiting(10)) == 1.0
     assert list(overridden.environment_notices) == [
         "ENABLE_EXPERIMENTAL_DATALAYER_V2 has no effect",
         "SD_QUEUE_DEPTH_THRESHOLD is deprecated, use saturationDetector.queueDepthThreshold: "
         "overridden with 9",
     ]
     untouched = load(NEW, environment)
-    assert untouched.saturation.saturation(waiting(5)) == 1.0
+    assert saturation(untouched, waiting(5)) == 1.0
     assert list(untouched.environment_notices) == [
         "SD_QUEUE_DEPTH_THRESHOLD has no effect",
         "ENABLE_EXPERIMENTAL_DATALAYER_V2 has no effect",

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from epp.core.selector import Selector, SelectorError
+from epp.core.selector import LabelSelector, Selector, SelectorError
 
 LABELS = {
     "app": "vllm",
@@ -76,3 +77,66 @@ def test_labels_are_a_selector() -> None:
     assert not selector.matches({"app": "vllm"})
     assert selector == Selector.of({"env": "prod", "app": "vllm"})
     assert Selector().matches({})
+
+
+def structured(**fields: object) -> LabelSelector:
+    return msgspec.convert(fields, LabelSelector)
+
+
+def expression(key: str, operator: str, *values: str) -> dict[str, object]:
+    return {"key": key, "operator": operator, "values": list(values)}
+
+
+@pytest.mark.parametrize(
+    ("labels", "expressions", "text"),
+    [
+        ({"app": "vllm"}, [], "app=vllm"),
+        ({"app": "sglang"}, [], "app=sglang"),
+        ({"empty": ""}, [], "empty="),
+        ({}, [expression("env", "In", "test", "prod")], "env in (test,prod)"),
+        ({}, [expression("tier", "In", "a")], "tier in (a)"),
+        ({}, [expression("env", "NotIn", "prod")], "env notin (prod)"),
+        ({}, [expression("tier", "NotIn", "a")], "tier notin (a)"),
+        ({}, [expression("app", "Exists")], "app"),
+        ({}, [expression("tier", "Exists")], "tier"),
+        ({}, [expression("app", "DoesNotExist")], "!app"),
+        ({}, [expression("tier", "DoesNotExist")], "!tier"),
+        (
+            {"app": "vllm", "env": "prod"},
+            [expression("example.com/gpu", "In", "h100"), expression("tier", "Exists")],
+            "app=vllm,env=prod,example.com/gpu in (h100),tier",
+        ),
+    ],
+)
+def test_the_structured_form_means_what_the_text_means(
+    labels: dict[str, str], expressions: list[dict[str, object]], text: str
+) -> None:
+    selector = structured(matchLabels=labels, matchExpressions=expressions)
+    assert list(selector.problems()) == []
+    assert selector.compiled() == Selector.parse(text)
+    assert selector.compiled().matches(LABELS) is Selector.parse(text).matches(LABELS)
+
+
+def test_an_empty_structure_matches_everything() -> None:
+    assert structured().compiled().matches({})
+
+
+@pytest.mark.parametrize(
+    ("fields", "places"),
+    [
+        ({"matchLabels": {"-a": "x"}}, ["matchLabels"]),
+        ({"matchLabels": {"a": "x y", "b": "x" * 64}}, ["matchLabels", "matchLabels"]),
+        ({"matchExpressions": [expression("a/b/c", "Exists")]}, ["matchExpressions[0].key"]),
+        ({"matchExpressions": [expression("x" * 64, "Exists")]}, ["matchExpressions[0].key"]),
+        ({"matchExpressions": [expression("a", "In")]}, ["matchExpressions[0].values"]),
+        ({"matchExpressions": [expression("a", "NotIn", "-")]}, ["matchExpressions[0].values"]),
+        (
+            {"matchExpressions": [expression("a", "Exists"), expression("", "Exists", "b")]},
+            ["matchExpressions[1].key", "matchExpressions[1].values"],
+        ),
+    ],
+)
+def test_every_problem_of_the_structured_form_is_told(
+    fields: dict[str, object], places: list[str]
+) -> None:
+    assert [place for place, _ in structured(**fields).problems()] == places

@@ -56,7 +56,8 @@ def test_a_plugin_type_names_its_class_and_its_file(type_name: str) -> None:
         (path, node.name)
         for path in (PACKAGE / "plugins").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ClassDef) and f'@plugin("{type_name}"' in head(path, node)
+        if isinstance(node, ast.ClassDef)
+        and re.search(rf'@plugin\(\s*"{type_name}"', head(path, node))
     ]
     ((path, class_name),) = declared
     words = type_name.split("-")

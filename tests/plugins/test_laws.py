@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import epp.plugins
+from epp.core.data import (
+    IN_FLIGHT_LOAD,
+    LATENCY_PREDICTIONS,
+    PREFIX_MATCH,
+    CycleData,
+    DataKey,
+    InFlightLoad,
+    LatencyPrediction,
+    PrefixMatch,
+)
 from epp.core.endpoint import Endpoint, EndpointMetrics
 from epp.core.plugin import REGISTRY, Filter, Handle, Params, Picker, Plugin, Scorer
 from epp.core.request import InferenceRequest
@@ -29,23 +43,73 @@ METRICS = st.builds(
 )
 
 
-def made_from(metrics: list[EndpointMetrics]) -> list[Endpoint]:
+LABELS: st.SearchStrategy[Mapping[str, str]] = st.fixed_dictionaries(
+    {},
+    optional={
+        "llm-d.ai/role": st.sampled_from(["decode", "prefill", "encode", "both", "other", ""]),
+    },
+)
+
+
+def made_from(known: list[tuple[EndpointMetrics, Mapping[str, str]]]) -> list[Endpoint]:
     return [
-        Endpoint(id=f"n/{i}", name=str(i), namespace="n", address=f"10.0.0.{i}", port=80, metrics=m)
-        for i, m in enumerate(metrics)
+        Endpoint(
+            id=f"n/{i}",
+            name=str(i),
+            namespace="n",
+            address=f"10.0.0.{i}",
+            port=80,
+            labels=labels,
+            metrics=metrics,
+        )
+        for i, (metrics, labels) in enumerate(known)
     ]
 
 
-ENDPOINTS = st.lists(METRICS, min_size=1, max_size=5).map(made_from)
+ENDPOINTS = st.lists(st.tuples(METRICS, LABELS), min_size=1, max_size=5).map(made_from)
+IDS = st.sampled_from([f"n/{i}" for i in range(6)])
+HEADROOMS = st.floats(-100, 100)
+MADE: dict[DataKey[Any], st.SearchStrategy[Any]] = {
+    PREFIX_MATCH.of(): st.builds(
+        PrefixMatch,
+        total_blocks=st.integers(3, 4),
+        block_bytes=st.just(64),
+        matched_blocks=st.dictionaries(IDS, st.integers(0, 3)),
+    ),
+    IN_FLIGHT_LOAD.of(): st.builds(
+        InFlightLoad,
+        requests=st.dictionaries(IDS, st.integers(0, 200)),
+        tokens=st.dictionaries(IDS, st.integers(0, 10**6)),
+        uncached_tokens=st.none() | st.dictionaries(IDS, st.integers(0, 10**4)),
+    ),
+    LATENCY_PREDICTIONS.of(): st.dictionaries(
+        IDS,
+        st.builds(
+            LatencyPrediction,
+            ttft_ms=st.floats(0, 1e5),
+            tpot_ms=st.floats(0, 1e3),
+            ttft_headroom_ms=HEADROOMS,
+            tpot_headroom_ms=HEADROOMS,
+        ),
+    ),
+}
+DATA = st.fixed_dictionaries({}, optional=MADE).map(CycleData)
 SELECTIONS = st.lists(
     st.sampled_from(["10.0.0.0", "10.0.0.1:80", "10.0.0.2:81", "[10.0.0.3]", "", "x"]) | st.text()
 ).map(lambda entries: ",".join(entries).encode("utf-8", "replace"))
-REQUESTS = st.builds(
+
+
+def with_data(request: InferenceRequest, data: CycleData) -> InferenceRequest:
+    return msgspec.structs.replace(request, data=data)
+
+
+PLAIN_REQUESTS = st.builds(
     make_request,
     prompt=st.none() | st.text(),
     model=MODELS,
     headers=st.fixed_dictionaries({}, optional={"test-epp-endpoint-selection": SELECTIONS}),
 )
+REQUESTS = st.builds(with_data, PLAIN_REQUESTS, DATA)
 
 
 def make(type_name: str, *, handle: Handle | None = None, **params: object) -> Plugin:
@@ -80,12 +144,23 @@ def test_scores_are_one_per_endpoint_and_stay_within_0_and_1(
         assert all(0.0 <= score <= 1.0 for score in scores)
 
 
-@pytest.mark.parametrize("name", names(Filter))
+FILTERS: list[tuple[str, dict[str, object]]] = [
+    *[(name, {}) for name in names(Filter)],
+    ("label-selector-filter", {"matchLabels": {"llm-d.ai/role": "decode"}}),
+    ("by-label", {"label": "llm-d.ai/role", "validValues": ["decode"]}),
+    ("utilization-filter", {"conditions": [{"metric": "active-requests", "maxValue": 9}]}),
+    ("concurrency-detector", {"concurrencyMode": "hybrid"}),
+    ("prefix-cache-affinity-filter", {"ttftSource": "latencyPredictor", "affinityThreshold": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("name", "params"), FILTERS)
 @given(REQUESTS, ENDPOINTS)
 def test_a_filter_never_invents_or_repeats_an_endpoint(
-    name: str, request: InferenceRequest, endpoints: list[Endpoint]
+    name: str, params: dict[str, object], request: InferenceRequest, endpoints: list[Endpoint]
 ) -> None:
-    plugin = make(name)
+    declared = REGISTRY[name]
+    plugin = declared.make(msgspec.convert(params, declared.params), make_handle())
     assert isinstance(plugin, Filter)
     kept = plugin.filter(request, endpoints)
     assert all(any(k is e for e in endpoints) for k in kept)

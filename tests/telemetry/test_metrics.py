@@ -138,6 +138,18 @@ CATALOGUE = {
         ("llm_d_epp_prefix_indexer_size", "gauge", PLUGIN, ""),
         ("llm_d_epp_prefix_indexer_hit_ratio", "histogram", PLUGIN, RATIO),
         ("llm_d_epp_prefix_indexer_hit_bytes", "histogram", PLUGIN, HITB),
+        (
+            "llm_d_epp_disaggregatedset_strict_header_no_match_total",
+            "counter",
+            f"{PLUGIN} selector",
+            "",
+        ),
+        (
+            "llm_d_epp_disaggregatedset_revision_gating_share",
+            "gauge",
+            f"{PLUGIN} mode revision",
+            "",
+        ),
         ("llm_d_epp_flow_control_pool_saturation", "gauge", "inference_pool stage", ""),
         ("llm_d_epp_flow_control_stale_endpoints", "gauge", "detector", ""),
         (
@@ -188,6 +200,8 @@ def full() -> MetricsProbe:
         )
     probe.prefix_matched("prefix-cache-scorer", "x", 3, 4, 64)
     probe.prefix_index_sized("prefix-cache-scorer", "x", 12)
+    probe.pin_unmatched("disaggregatedset-rollout-screener", "x", "revision")
+    probe.revisions_weighed("disaggregatedset-rollout-screener", "x", "sum", {"r1": 1.0})
     probe.saturation_measured("utilization-detector", 0.5, 1)
     probe.poll_failed("metrics-data-source")
     probe.extract_failed("metrics-data-source", "core-metrics-extractor")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from epp.core.data import CycleData
 from epp.core.endpoint import Endpoint
 from epp.core.plugin import (
     Filter,
@@ -54,7 +55,7 @@ class UtilizationDetector(SaturationDetector, Filter):
         self._freshness = Freshness(params.metrics_staleness_threshold, handle)
         self._probe = handle.probe
 
-    def saturation(self, endpoints: Sequence[Endpoint]) -> float:
+    def saturation(self, endpoints: Sequence[Endpoint], data: CycleData) -> float:
         fresh = self._freshness.fresh(endpoints)
         stale = len(endpoints) - len(fresh)
         full = sum(

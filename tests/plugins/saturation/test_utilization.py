@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from epp.core.data import CycleData
 from epp.core.plugin import PositiveDuration
 from epp.plugins.saturation.utilization import UtilizationDetector, UtilizationDetectorParams
 from tests.fakes import FakeClock, FakeProbe, make_endpoint, make_handle, make_request
@@ -22,7 +23,7 @@ class World:
 
     def saturation(self, *endpoints: tuple[int, float, float | None]) -> float:
         """Of endpoints with these queues, KV caches and ages."""
-        return self.detector.saturation(make(*endpoints))
+        return self.detector.saturation(make(*endpoints), CycleData())
 
     def kept(self, *endpoints: tuple[int, float, float | None]) -> list[int]:
         """The positions of those that pass the filter."""
@@ -71,7 +72,6 @@ def test_saturation_is_the_mean_of_the_fuller_of_queue_and_kv_cache(
     measured = world.saturation(*endpoints)
     assert measured == pytest.approx(saturation)
     assert world.probe.saturations == [("utilization-detector", measured, stale)]
-    assert world.detector.is_saturated(make(*endpoints)) is (saturation >= 1.0)
 
 
 def test_thresholds_scale_it() -> None:
@@ -90,10 +90,10 @@ def test_a_report_bears_the_configured_name() -> None:
 def test_by_default_metrics_may_be_as_old_as_scraping_is_slow() -> None:
     handle = make_handle(clock=FakeClock(NOW), scrape_interval_seconds=0.05)
     detector = UtilizationDetector(UtilizationDetectorParams(), handle)
-    (endpoint,) = make((0, 0.0, 0.4))
-    assert detector.is_saturated([endpoint])
+    members = make((0, 0.0, 0.4))
+    assert detector.saturation(members, CycleData()) == 1.0
     handle.scrape_interval.scraped(0.125)
-    assert not detector.is_saturated([endpoint])
+    assert detector.saturation(members, CycleData()) == 0.0
 
 
 @pytest.mark.parametrize(

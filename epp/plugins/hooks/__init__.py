@@ -1,0 +1,1 @@
+"""Read headers, and follow answers."""

@@ -1,0 +1,191 @@
+"""What the configuration amounts to while the picker runs, and how another one takes its place.
+
+A changed file is loaded beside the configuration in force. If it is right, the next request is
+decided by it; those that run finish as they began. Plugins whose type, name and parameters are the
+same go on with what they know. If it is wrong, everything stays as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+
+from epp.config.explain import explain, parameters
+from epp.config.findings import ConfigError, Severity
+from epp.config.load import LoadedConfig, load_config
+from epp.core.endpoint import Endpoint
+from epp.core.errors import StartError
+from epp.core.plugin import EndpointListener, Handle
+from epp.core.probe import Probe
+from epp.core.request import InferenceRequest, RequestBody
+from epp.datastore.store import Datastore
+from epp.director import Director
+from epp.filewatch import changes
+from epp.flags.options import Options
+from epp.following import ResponseHooks
+from epp.hooks import RequestHooks
+from epp.plugins.parsers.openai import OpenAIParser
+from epp.scheduling.scheduler import Scheduler
+from epp.settings import config_text
+from epp.telemetry import logs
+
+logger = logging.getLogger("setup")
+
+
+class Routing:
+    """The configuration in force and the director that decides by it.
+
+    ``changed`` are called after each change, with this.
+
+    Raises:
+        StartError: the first configuration cannot be used.
+    """
+
+    def __init__(self, options: Options, datastore: Datastore, handle: Handle) -> None:
+        self.changed: list[Callable[[Routing], None]] = []
+        self._options = options
+        self._datastore = datastore
+        self._handle = handle
+        self.config = self._load(None)
+        self.director = self._direct(self.config)
+        for listener in self.config.endpoint_listeners:
+            self._listen(listener)
+        handle.probe.config_loaded(True)
+
+    async def follow(self) -> None:
+        """Take over what changes in the files of the configuration, until cancelled."""
+        async for _ in self._changes():
+            self.reload()
+
+    def reload(self) -> None:
+        """Load the configuration again; one that is wrong changes nothing."""
+        before = self.config
+        try:
+            config = self._load(before)
+        except StartError as error:
+            self._handle.probe.config_loaded(False)
+            logs.error(logger, "The configuration is wrong: the one before stays", error=str(error))
+            return
+        if config.discovery is not before.discovery:
+            logs.warn(logger, "Another discovery takes effect with the next start only")
+        self._warm(config)
+        self._swap(before, config)
+        self._handle.probe.config_loaded(True)
+        logs.log(logger, 0, "Took over the configuration", diff=_diff(before, config))
+
+    def describe_config(self) -> dict[str, Any]:
+        """The effective configuration, for people who debug."""
+        return {
+            "effective": explain(self.config, comments=True),
+            "findings": [str(finding) for finding in self.config.findings],
+        }
+
+    def describe_plugins(self) -> list[dict[str, Any]]:
+        """Every plugin with its parameters and its state, as it describes itself."""
+        return [
+            {
+                "name": entry.plugin.name,
+                "type": entry.declared.name,
+                "stability": entry.declared.stability,
+                "origin": entry.declared.origin or "built in",
+                "addedBecause": entry.origin,
+                "parameters": parameters(entry.params),
+                "state": _state_of(entry.plugin.describe),
+            }
+            for entry in self.config.entries.values()
+        ]
+
+    def _load(self, before: LoadedConfig | None) -> LoadedConfig:
+        text, name = config_text(self._options)
+        try:
+            config = load_config(
+                text,
+                name,
+                self._handle,
+                os.environ,
+                allow_experimental=self._options.allow_experimental_plugins,
+                before=before,
+            )
+        except ConfigError as error:
+            raise StartError(str(error)) from None
+        for finding in config.findings:
+            report = logger.warning if finding.severity is Severity.WARNING else logger.info
+            report(str(finding))
+        if before is None:
+            for notice in config.environment_notices:
+                logger.info(notice)
+            logs.log(logger, 0, "Loaded configuration", source=name)
+        return config
+
+    def _direct(self, config: LoadedConfig) -> Director:
+        options, probe, plugins = self._options, self._handle.probe, config.plugins
+        return Director(
+            parser=OpenAIParser(),
+            scheduler=config.scheduler,
+            datastore=self._datastore,
+            hooks=RequestHooks(plugins, config.producers, config.saturation, probe),
+            responses=ResponseHooks(plugins, probe),
+            probe=probe,
+            random=self._handle.random,
+            honour_subset=not options.disable_endpoint_subset_filter,
+            emit_scores=options.emit_endpoint_scores,
+        )
+
+    def _warm(self, config: LoadedConfig) -> None:
+        """Schedule once, so that what is built at its first use is there; nobody counts that."""
+        endpoints = self._datastore.candidates()
+        if not endpoints:
+            return
+        probe = Probe()
+        profiles = [plan.build(probe) for plan in config.profiles]
+        request = InferenceRequest(
+            request_id="warm-up", headers={}, body=RequestBody(model="", prompt="")
+        )
+        with suppress(Exception):
+            Scheduler(config.scheduler.handler, profiles, probe).schedule(request, endpoints)
+
+    def _swap(self, before: LoadedConfig, config: LoadedConfig) -> None:
+        old, new = before.endpoint_listeners, config.endpoint_listeners
+        for listener in _without(new, old):
+            self._listen(listener)
+        self.config = config
+        self.director = self._direct(config)
+        for callback in self.changed:
+            callback(self)
+        for listener in _without(old, new):
+            self._datastore.unsubscribe(added=_ignore, removed=listener.endpoint_removed)
+
+    def _listen(self, listener: EndpointListener) -> None:
+        self._datastore.subscribe(added=_ignore, removed=listener.endpoint_removed)
+
+    def _changes(self) -> AsyncIterator[None]:
+        return changes([Path(self._options.config_file)], settle=True)
+
+
+def _without(
+    listeners: Sequence[EndpointListener], others: Sequence[EndpointListener]
+) -> list[EndpointListener]:
+    return [one for one in listeners if not any(one is other for other in others)]
+
+
+def _state_of(describe: Callable[[], Any]) -> Any:
+    try:
+        return dict(describe())
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def _diff(before: LoadedConfig, after: LoadedConfig) -> list[str]:
+    """The lines of the effective configuration that went (-) and came (+)."""
+    old, new = (explain(config, comments=False).splitlines() for config in (before, after))
+    lines = list(unified_diff(old, new, lineterm="", n=1))[2:]
+    return [line for line in lines if not line.startswith("@@")]
+
+
+def _ignore(_endpoint: Endpoint) -> None:
+    """Nothing to do."""
