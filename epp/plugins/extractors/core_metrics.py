@@ -116,7 +116,7 @@ class CoreMetricsExtractor(Extractor):
         default = params.default_engine
         if default is None and any(each.name == VLLM for each in params.engine_configs):
             default = VLLM
-        self.reading = Engines(
+        self.reading: Engines = Engines(
             labels=(params.engine_label_key, ENGINE_LABELS[1]),
             by_name=engines,
             default=None if default is None else engines[default],

@@ -37,6 +37,6 @@ class TopologyExtractor(Extractor):
     reads = str(NODE)
 
     def __init__(self, params: TopologyExtractorParams, handle: Handle) -> None:
-        self.reading = NodeLabels(
+        self.reading: NodeLabels = NodeLabels(
             {HOSTNAME: params.hostname, RACK: params.rack, ZONE: params.zone, REGION: params.region}
         )

@@ -45,7 +45,7 @@ class DcgmDataSource(DataSource):
     delivers = METRICS_PAGE
 
     def __init__(self, params: DcgmDataSourceParams, handle: Handle) -> None:
-        self.reading = Polling(
+        self.reading: Polling = Polling(
             scheme=params.scheme,
             path=params.path,
             port=params.port,

@@ -34,5 +34,5 @@ class K8sNotificationSource(DataSource):
     """
 
     def __init__(self, params: K8sNotificationSourceParams, handle: Handle) -> None:
-        self.reading = ObjectKind(params.group, params.version, params.kind)
+        self.reading: ObjectKind = ObjectKind(params.group, params.version, params.kind)
         self.delivers = str(self.reading)

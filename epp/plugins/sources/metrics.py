@@ -29,7 +29,7 @@ class MetricsDataSource(DataSource):
     delivers = METRICS_PAGE
 
     def __init__(self, params: MetricsDataSourceParams, handle: Handle) -> None:
-        self.reading = Polling(
+        self.reading: Polling = Polling(
             scheme=params.scheme,
             path=params.path,
             port=params.port,

@@ -33,7 +33,7 @@ class ModelsDataSource(DataSource):
 
     def __init__(self, params: ModelsDataSourceParams, handle: Handle) -> None:
         takes_any = params.takes_any_certificate
-        self.reading = Polling(
+        self.reading: Polling = Polling(
             scheme=params.scheme,
             path=params.path,
             insecure_skip_verify=True if takes_any is None else takes_any,
