@@ -107,6 +107,10 @@ class World:
         self.datastore.put_endpoint(endpoint(name, port, metrics_port))
         return self.clients[-1]
 
+    def on(self, port: int) -> FakeClient:
+        """The newest client of a port."""
+        return [client for client in self.clients if client.target.port == port][-1]
+
     def metrics(self, name: str) -> EndpointMetrics:
         metrics = self.datastore.metrics_of(f"default/{name}")
         assert metrics is not None
@@ -436,8 +440,8 @@ async def running_with(*sources: PolledSource) -> AsyncIterator[World]:
 @pytest.mark.looptime
 async def test_every_source_has_its_own_interval_and_adds_to_what_is_known() -> None:
     async with running_with(main_source(), side_source()) as world:
-        side = world.add("a")
-        main = world.clients[0]
+        world.add("a")
+        main, side = world.on(8000), world.on(9400)
         await asyncio.sleep(8 * INTERVAL)
         assert len(main.fetched_at) in (8, 9)
         assert len(side.fetched_at) in (4, 5)
@@ -458,9 +462,9 @@ async def test_a_side_source_that_fails_is_counted_and_nothing_more(
     result: bytes | ScrapeError, failure: tuple[str, ...]
 ) -> None:
     async with running_with(main_source(), side_source()) as world:
-        side = world.add("a")
+        world.add("a")
         await asyncio.sleep(1)
-        side.result = result
+        world.on(9400).result = result
         await asyncio.sleep(8 * INTERVAL)
         assert set(world.probe.scrape_failures) == {failure}
         assert world.metrics("a").attributes == {GPU: 0.5}
@@ -473,7 +477,7 @@ async def test_only_the_source_of_the_load_says_whether_an_endpoint_is_reachable
         world.add("works")
         world.prepare = lambda client: setattr(client, "result", ScrapeConnectionError("refused"))
         world.add("refuses")
-        world.clients[-1].result = DCGM_PAGE
+        world.on(9400).result = DCGM_PAGE
         await asyncio.sleep(3 * INTERVAL)
         assert [e.name for e in world.datastore.candidates()] == ["works"]
 
@@ -483,11 +487,11 @@ async def test_no_source_starves_another_where_time_is_short() -> None:
     async with running_with(
         main_source(interval_seconds=0.05), side_source(interval=0.05)
     ) as world:
-        for i in range(200):
+        for i in range(20):
             world.add(f"e{i}")
         for client in world.clients:
-            client.on_fetch = lambda: world.clock.work(0.0005)
-        await asyncio.sleep(6.0)
+            client.on_fetch = lambda: world.clock.work(0.005)
+        await asyncio.sleep(3.0)
         counts = [
             sum(len(c.fetched_at) for c in world.clients if (c.target.port == 9400) is is_side)
             for is_side in (True, False)
@@ -525,16 +529,16 @@ async def test_a_node_without_an_address_is_the_endpoint_itself() -> None:
 @pytest.mark.looptime
 async def test_other_sources_take_over_at_the_next_poll_and_what_is_known_stays() -> None:
     async with running_with(main_source(), side_source()) as world:
-        side = world.add("a")
-        main = world.clients[0]
+        world.add("a")
+        main, side = world.on(8000), world.on(9400)
         await asyncio.sleep(INTERVAL)
         world.scraper.use((side_source(interval=INTERVAL), main_source()))
         assert side.is_closed
         assert not main.is_closed
         assert world.metrics("a").attributes == {GPU: 0.5}
         await asyncio.sleep(TICK)
-        again = world.clients[-1]
-        assert (again.target.port, len(again.fetched_at)) == (9400, 1)
+        assert world.on(9400) is not side
+        assert len(world.on(9400).fetched_at) == 1
 
         world.scraper.use((main_source(path="/other"),))
         assert all(client.is_closed for client in world.clients[:-1])

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from epp.core.datalayer import NODE, NodeLabels
+from epp.core.datalayer import HOSTNAME, NODE, NodeLabels
 from epp.plugins.extractors.topology import (
-    HOSTNAME,
     RACK,
     REGION,
     ZONE,

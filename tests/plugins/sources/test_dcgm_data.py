@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from epp.core.plugin import PositiveDuration
 from epp.core.polling import Polling
-from epp.plugins.sources.dcgm import DcgmDataSource, DcgmDataSourceParams
+from epp.plugins.sources.dcgm_data import DcgmDataSource, DcgmDataSourceParams
 from tests.fakes import make_handle
 
 

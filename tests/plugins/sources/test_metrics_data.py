@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from epp.core.datalayer import METRICS_PAGE
 from epp.core.polling import Polling
-from epp.plugins.sources.metrics import MetricsDataSource, MetricsDataSourceParams
+from epp.plugins.sources.metrics_data import MetricsDataSource, MetricsDataSourceParams
 from tests.fakes import make_handle
 
 

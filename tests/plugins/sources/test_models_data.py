@@ -4,7 +4,7 @@ import pytest
 
 from epp.core.plugin import PositiveDuration
 from epp.core.polling import Polling
-from epp.plugins.sources.models import ModelsDataSource, ModelsDataSourceParams
+from epp.plugins.sources.models_data import ModelsDataSource, ModelsDataSourceParams
 from tests.fakes import make_handle
 
 
