@@ -4,29 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from epp.config.findings import Findings
 from epp.config.schema import NEW_GROUP, ConfigSection, ReferenceSection
 from epp.config.shelf import Shelf
-from epp.core.plugin import DataSource, Discovery, Extractor, Parser
+from epp.core.datalayer import DataLayer, DataSource, Extractor, SourceUse
+from epp.core.plugin import Discovery, Parser
 from epp.formats.bodyalone import BodyAloneParser
 
 NEWER_PARSERS = ("openai-parser", "anthropic-parser", "vllmhttp-parser", "passthrough-parser")
-
-
-class SourceUse(msgspec.Struct, frozen=True):
-    """A data source, and what is taken from it."""
-
-    source: DataSource
-    extractors: tuple[Extractor, ...]
-
-
-class DataLayer(msgspec.Struct, frozen=True):
-    """What is read about endpoints; with ``has_defaults`` the usual metrics are, too."""
-
-    sources: tuple[SourceUse, ...] = ()
-    has_defaults: bool = True
 
 
 def find_discovery(config: ConfigSection, shelf: Shelf, findings: Findings) -> Discovery | None:
@@ -83,7 +68,7 @@ def find_parsers(config: ConfigSection, shelf: Shelf, findings: Findings) -> lis
     return found
 
 
-def find_data_layer(config: ConfigSection, shelf: Shelf) -> DataLayer:
+def find_data_layer(config: ConfigSection, shelf: Shelf, findings: Findings) -> DataLayer:
     """The sources with their extractors."""
     layer = config.data_layer
     if layer is None:
@@ -103,9 +88,18 @@ def find_data_layer(config: ConfigSection, shelf: Shelf) -> DataLayer:
             )
             for j, extractor in enumerate(section.extractors or ())
         ]
-        if source is not None:
-            uses.append(SourceUse(source, tuple([e for e in extractors if e is not None])))
-    return DataLayer(tuple(uses), layer.inject_defaults)
+        if source is None:
+            continue
+        use = SourceUse(source, tuple([e for e in extractors if e is not None]))
+        uses.append(use)
+        if len(use.extractors) == len(extractors):
+            for j, text in use.problems():
+                findings.error(f"{path}.extractors[{j}].pluginRef", "wrong-role", text)
+    found = DataLayer(tuple(uses), layer.inject_defaults)
+    if not layer.sources:
+        for text in found.problems():
+            findings.error("$.dataLayer.sources", "wrong-value", text)
+    return found
 
 
 def _parser_references(
