@@ -26,12 +26,12 @@ from epp.core.decision import Decision
 from epp.core.endpoint import Endpoint, EndpointMetrics
 from epp.core.plugin import Handle
 from epp.core.request import IncomingRequest
+from epp.core.response import ResponseStart
 from epp.datastore.store import Datastore, Pool
-from epp.director import Director
 from epp.discovery.file import follow, read_endpoints
 from epp.exchange import Exchange
 from epp.extproc.stepping import start
-from epp.plugins.parsers.openai import OpenAIParser
+from epp.routing import make_director
 from epp.telemetry import exposition
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
@@ -62,15 +62,7 @@ class Crowd:
         self.store.set_endpoints(endpoints())
         for i, endpoint in enumerate(self.store.endpoints()):
             self.scrape(endpoint.id, i)
-        self.director = Director(
-            parser=OpenAIParser(),
-            scheduler=config.scheduler,
-            datastore=self.store,
-            pre_request=config.pre_request,
-            saturation=config.saturation,
-            probe=self.probe,
-            random=handle.random,
-        )
+        self.director = make_director(config, self.store, handle)
 
     def scrape(self, endpoint_id: str, load: int) -> None:
         """An endpoint tells its load."""
@@ -95,7 +87,7 @@ class Crowd:
         """A request with its answer."""
         exchange = self.open()
         exchange.routed(self.decide(body, exchange))
-        exchange.response_started({"content-type": b"application/json"}, "")
+        exchange.response_started(ResponseStart({"content-type": b"application/json"}))
         exchange.response_chunk(ANSWER)
         exchange.response_ended()
         exchange.close()

@@ -24,7 +24,6 @@ from epp.core.engine import Engine
 from epp.core.plugin import Handle
 from epp.core.request import InferenceRequest, RequestBody
 from epp.datastore.store import Datastore
-from epp.director import Director
 from epp.exchange import Exchange
 from epp.extproc import codec
 from epp.extproc.events import Decide, End
@@ -32,7 +31,7 @@ from epp.extproc.pb import ext_proc_pb2 as pb
 from epp.extproc.relay import Relay
 from epp.extproc.stepping import start
 from epp.extproc.stream import Stream
-from epp.plugins.parsers.openai import OpenAIParser
+from epp.routing import make_director
 from epp.scrape.extract import MetricsReader
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
@@ -61,15 +60,7 @@ class Inside:
                 waiting_queue_size=i % 10, kv_cache_ratio=i % 10 / 10, updated_at=0.0
             )
             self.store.scrape_succeeded(f"default/{name}", metrics)
-        self._director = Director(
-            parser=OpenAIParser(),
-            scheduler=config.scheduler,
-            datastore=self.store,
-            pre_request=config.pre_request,
-            saturation=config.saturation,
-            probe=self._probe,
-            random=random,
-        )
+        self._director = make_director(config, self.store, handle)
 
     def stream(self) -> tuple[Stream, Relay]:
         """A new stream with its exchange, and its short way."""

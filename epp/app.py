@@ -15,6 +15,7 @@ import uvloop
 
 import epp.plugins
 from epp import BUILD_REF, COMMIT_SHA, garbage
+from epp.config.schema import NEW_GROUP
 from epp.core.clock import Clock
 from epp.core.errors import StartError
 from epp.core.plugin import Handle
@@ -258,7 +259,9 @@ class App:
         )
 
     def _polled_sources(self) -> Sequence[PolledSource]:
-        return plan_scraping(self._scrape_settings, self._routing.config.data_layer)
+        config = self._routing.config
+        is_newer = config.section.api_version == NEW_GROUP  # its extractor looks at labels
+        return plan_scraping(self._scrape_settings, config.data_layer, by_label=is_newer)
 
     def _data_layer_changed(self, routing: Routing) -> None:
         """Read of endpoints what the configuration in force wants read."""

@@ -56,7 +56,7 @@ class Routing:
         self._own_files: FileStates = ()
         self._catalogue: Mapping[str, PluginType] = {}
         self.config = self._load(None)
-        self.director = self._direct(self.config)
+        self.director = self._direct()
         for listener in self.config.endpoint_listeners:
             self._listen(listener)
         handle.probe.config_loaded(True)
@@ -144,16 +144,12 @@ class Routing:
             self._own_files = states
         return self._catalogue
 
-    def _direct(self, config: LoadedConfig) -> Director:
-        options, probe, plugins = self._options, self._handle.probe, config.plugins
-        return Director(
-            parsing=ParserChoice(config.parsers),
-            scheduler=config.scheduler,
-            datastore=self._datastore,
-            hooks=RequestHooks(plugins, config.producers, config.saturation, probe),
-            responses=ResponseHooks(plugins, probe),
-            probe=probe,
-            random=self._handle.random,
+    def _direct(self) -> Director:
+        options = self._options
+        return make_director(
+            self.config,
+            self._datastore,
+            self._handle,
             honour_subset=not options.disable_endpoint_subset_filter,
             emit_scores=options.emit_endpoint_scores,
         )
@@ -176,7 +172,7 @@ class Routing:
         for listener in _without(new, old):
             self._listen(listener)
         self.config = config
-        self.director = self._direct(config)
+        self.director = self._direct()
         for callback in self.changed:
             callback(self)
         for listener in _without(old, new):
@@ -191,6 +187,29 @@ class Routing:
     def _watched(self) -> list[Path]:
         config = [Path(self._options.config_file)] if self._options.config_file else []
         return [*config, *files_in(self._options.plugin_dir)]
+
+
+def make_director(
+    config: LoadedConfig,
+    datastore: Datastore,
+    handle: Handle,
+    *,
+    honour_subset: bool = True,
+    emit_scores: bool = False,
+) -> Director:
+    """A director that decides as the configuration says."""
+    probe, plugins = handle.probe, config.plugins
+    return Director(
+        parsing=ParserChoice(config.parsers),
+        scheduler=config.scheduler,
+        datastore=datastore,
+        hooks=RequestHooks(plugins, config.producers, config.saturation, probe),
+        responses=ResponseHooks(plugins, probe),
+        probe=probe,
+        random=handle.random,
+        honour_subset=honour_subset,
+        emit_scores=emit_scores,
+    )
 
 
 def _without(

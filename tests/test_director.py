@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from epp.core.data import CycleData
 from epp.core.decision import Decision, SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.errors import (
@@ -19,7 +20,10 @@ from epp.core.request import Headers, IncomingRequest, InferenceRequest, Request
 from epp.datastore.store import Datastore
 from epp.director import Director
 from epp.exchange import Exchange
-from epp.plugins.parsers.openai import OpenAIParser
+from epp.following import ResponseHooks
+from epp.formats.bodyalone import BodyAloneParser
+from epp.hooks import RequestHooks
+from epp.parsing import ParserChoice
 from epp.plugins.profile_handlers.single_profile import SingleProfileHandler
 from epp.plugins.saturation.utilization import UtilizationDetector, UtilizationDetectorParams
 from epp.saturation import AnyRoomDetector, Thresholds
@@ -39,10 +43,10 @@ class Steps:
     def __init__(self) -> None:
         self.taken: list[str] = []
 
-    def parser(self) -> OpenAIParser:
+    def parser(self) -> BodyAloneParser:
         taken = self.taken
 
-        class Parser(OpenAIParser):
+        class Parser(BodyAloneParser):
             def parse(self, headers: Headers, body: bytes) -> RequestBody:
                 taken.append("parse")
                 return super().parse(headers, body)
@@ -71,9 +75,9 @@ class Steps:
         taken = self.taken
 
         class Saturation(AnyRoomDetector):
-            def is_saturated(self, endpoints: Sequence[Endpoint]) -> bool:
+            def saturation(self, endpoints: Sequence[Endpoint], data: CycleData) -> float:
                 taken.append("saturation")
-                return super().is_saturated(endpoints)
+                return super().saturation(endpoints, data)
 
         return Saturation(Thresholds(), make_handle(clock=clock))
 
@@ -159,11 +163,16 @@ class World:
             probe=self.probe,
         )
         self.director = Director(
-            parser=steps.parser(),
+            parsing=ParserChoice([steps.parser()]),
             scheduler=Scheduler(SingleProfileHandler(), [profile], self.probe),
             datastore=self.store,
-            pre_request=[steps.pre_request()],
-            saturation=saturation or steps.saturation(self.clock),
+            hooks=RequestHooks(
+                [steps.pre_request()],
+                [],
+                saturation or steps.saturation(self.clock),
+                self.probe,
+            ),
+            responses=ResponseHooks([], self.probe),
             probe=self.probe,
             random=make_handle().random,
             honour_subset=honour_subset,

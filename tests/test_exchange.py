@@ -10,8 +10,10 @@ from epp.core.decision import Decision, SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.errors import BadRequestError, ServiceUnavailableError
 from epp.core.request import Headers, RequestKey, Usage
+from epp.core.response import ResponseStart
 from epp.datastore.store import Datastore
 from epp.exchange import Exchange
+from epp.usage import usage_reader
 from tests.fakes import (
     Complete,
     FakeClock,
@@ -67,6 +69,7 @@ class World:
     def route(self) -> Exchange:
         request = self.decision.request
         self.exchange.name_models(request.incoming_model, request.target_model)
+        self.exchange.read_usage(usage_reader)
         self.exchange.routed(self.decision)
         return self.exchange
 
@@ -75,7 +78,7 @@ def test_a_request_is_followed_from_its_first_byte_to_its_last() -> None:
     world = World()
     world.clock.advance(0.5)
     exchange = world.route()
-    exchange.response_started(JSON, "10.0.0.1:8000")
+    exchange.response_started(ResponseStart(JSON, "10.0.0.1:8000"))
     exchange.response_chunk(ANSWER[:9])
     exchange.response_chunk(ANSWER[9:])
     world.clock.advance(2.0)
@@ -97,7 +100,7 @@ def test_every_report_names_whose_request_it_is() -> None:
     key = RequestKey("m", "t", "alice", -2)
     world.exchange.name_models("m", "t", "alice", -2)
     world.exchange.routed(world.decision)
-    world.exchange.response_started(EVENTS, "")
+    world.exchange.response_started(ResponseStart(EVENTS, ""))
     world.exchange.response_chunk(b"data: {}\n\n")
     world.exchange.response_ended()
     world.exchange.failed("Unknown")
@@ -115,7 +118,7 @@ def test_the_times_of_an_answer_are_those_of_its_chunks(
     world.clock.advance(0.5)
     exchange = world.route()
     world.clock.advance(1.0)
-    exchange.response_started(headers, "")
+    exchange.response_started(ResponseStart(headers, ""))
     for pause in (0.75, 0.25, 0.5):
         world.clock.advance(pause)
         exchange.response_chunk(b"data: {}\n\n")
@@ -134,7 +137,7 @@ def test_a_chunk_after_the_first_costs_at_most_one_reading_of_the_clock(
     clock = CountingClock()
     world = World(clock=clock)
     exchange = world.route()
-    exchange.response_started(headers, "")
+    exchange.response_started(ResponseStart(headers, ""))
     exchange.response_chunk(b"data: {}\n\n")
     before = clock.readings
     exchange.response_chunk(b"data: {}\n\n")
@@ -144,7 +147,7 @@ def test_a_chunk_after_the_first_costs_at_most_one_reading_of_the_clock(
 def test_an_answer_without_a_body_has_no_first_byte() -> None:
     world = World()
     exchange = world.route()
-    exchange.response_started(JSON, "")
+    exchange.response_started(ResponseStart(JSON, ""))
     exchange.response_ended()
     assert world.probe.timings == [(None, 0.0)]
 
@@ -153,7 +156,7 @@ def test_an_answer_without_a_body_has_no_first_byte() -> None:
 def test_of_a_request_without_a_body_no_chunk_is_timed(headers: Headers) -> None:
     world = World(prompt=None)
     exchange = world.route()
-    exchange.response_started(headers, "")
+    exchange.response_started(ResponseStart(headers, ""))
     for _ in range(3):
         exchange.response_chunk(b"data: {}\n\n")
     exchange.response_ended()
@@ -174,7 +177,7 @@ def test_an_error_after_the_request_went_on_is_no_refusal() -> None:
 def test_a_streamed_answer_is_read_event_by_event() -> None:
     world = World()
     exchange = world.route()
-    exchange.response_started(EVENTS, "")
+    exchange.response_started(ResponseStart(EVENTS, ""))
     stream = b"data: {}\n\ndata: " + ANSWER + b"\n\ndata: [DONE]\n\n"
     for byte in stream:
         exchange.response_chunk(bytes([byte]))
@@ -185,7 +188,7 @@ def test_a_streamed_answer_is_read_event_by_event() -> None:
 def test_an_answer_without_usage_is_complete_all_the_same() -> None:
     world = World()
     exchange = world.route()
-    exchange.response_started(JSON, "")
+    exchange.response_started(ResponseStart(JSON, ""))
     exchange.response_chunk(b"[]")
     exchange.response_ended()
     assert world.probe.complete == [Complete("m", "t", 0.0, 2, False, None)]
@@ -194,7 +197,7 @@ def test_an_answer_without_usage_is_complete_all_the_same() -> None:
 def test_the_end_is_reported_once_however_often_it_comes() -> None:
     world = World()
     exchange = world.route()
-    exchange.response_started(JSON, "")
+    exchange.response_started(ResponseStart(JSON, ""))
     for _ in range(3):
         exchange.response_ended()
     for _ in range(3):
@@ -208,7 +211,7 @@ def test_the_end_is_reported_once_however_often_it_comes() -> None:
 def test_a_stream_that_breaks_off_is_no_complete_answer() -> None:
     world = World()
     exchange = world.route()
-    exchange.response_started(JSON, "")
+    exchange.response_started(ResponseStart(JSON, ""))
     exchange.response_chunk(b"{")
     exchange.close()
     assert world.probe.complete == []
@@ -233,7 +236,7 @@ def test_a_status_other_than_2xx_is_the_model_servers_error(
 ) -> None:
     world = World()
     exchange = world.route()
-    exchange.response_started(headers, "")
+    exchange.response_started(ResponseStart(headers, ""))
     exchange.response_ended()
     exchange.close()
     exchange.close()
@@ -295,7 +298,7 @@ def test_who_was_picked_but_passed_over_counts_as_not_answering(
     world.store.put_endpoint(c)
     for endpoint in (a, b, c):
         world.store.scrape_succeeded(endpoint.id, endpoint.metrics)
-    world.route().response_started(JSON, served)
+    world.route().response_started(ResponseStart(JSON, served))
     assert [e.name for e in world.store.candidates()] == list(reachable)
 
 
@@ -305,7 +308,7 @@ def test_an_ipv6_endpoint_is_recognised_as_the_one_that_served() -> None:
     world.store.put_endpoint(other)
     for endpoint in (six, other):
         world.store.scrape_succeeded(endpoint.id, endpoint.metrics)
-    world.route().response_started(JSON, "[2001:db8::1]:8000")
+    world.route().response_started(ResponseStart(JSON, "[2001:db8::1]:8000"))
     assert [e.name for e in world.store.candidates()] == ["six", "other"]
 
 
@@ -315,7 +318,7 @@ def test_an_endpoint_that_was_passed_over_is_forgiven_after_a_second() -> None:
     world.store.put_endpoint(b)
     for endpoint in (a, b):
         world.store.scrape_succeeded(endpoint.id, endpoint.metrics)
-    world.route().response_started(JSON, b.destination)
+    world.route().response_started(ResponseStart(JSON, b.destination))
     world.store.scrape_succeeded(a.id, a.metrics)  # a good scrape does not make up for it
     assert [e.name for e in world.store.candidates()] == ["b"]
     world.clock.advance(1.5)
@@ -341,8 +344,8 @@ def test_in_any_order_of_events_nothing_is_reported_twice_and_nobody_runs_on(
     actions = {
         "routed": world.route,
         "failed": lambda: exchange.failed(BadRequestError.code),
-        "started": lambda: exchange.response_started(JSON, ""),
-        "error": lambda: exchange.response_started({":status": b"500"}, ""),
+        "started": lambda: exchange.response_started(ResponseStart(JSON, "")),
+        "error": lambda: exchange.response_started(ResponseStart({":status": b"500"}, "")),
         "chunk": lambda: exchange.response_chunk(ANSWER),
         "ended": exchange.response_ended,
         "close": exchange.close,

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epp.core.decision import Decision, SchedulingResult
+from epp.core.response import ResponseStart
 from epp.extproc import codec
 from epp.extproc.events import (
     BodyAnswer,
@@ -133,7 +134,9 @@ def test_the_served_endpoint_is_read_from_the_metadata() -> None:
     message = pb.ProcessingRequest(response_headers=pb.HttpHeaders(end_of_stream=True))
     lb = message.metadata_context.filter_metadata["envoy.lb"].fields
     lb["x-gateway-destination-endpoint-served"].string_value = "10.0.0.1:80"
-    assert codec.decode(message.SerializeToString()) == ResponseHeaders({}, True, "10.0.0.1:80")
+    assert codec.decode(message.SerializeToString()) == ResponseHeaders(
+        ResponseStart({}, "10.0.0.1:80", has_lb_metadata=True), True
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from epp.core.decision import Decision, ProfileRun, SchedulingResult
 from epp.core.errors import ServiceUnavailableError
 from epp.core.request import InferenceRequest, RequestBody
+from epp.core.response import ResponseStart
 from epp.datastore.store import Datastore
 from epp.exchange import Exchange
 from epp.extproc import events as ev
@@ -101,10 +102,10 @@ LAST = ev.RequestBody(b"", True)
         ),
         ([REQUEST_HEADERS, ev.RequestHeaders(HEADERS, True)], []),
         ([ev.Unknown()], []),
-        ([ev.ResponseHeaders(ANSWER_HEADERS, True)], ["HeadersAnswer"]),
+        ([ev.ResponseHeaders(ResponseStart(ANSWER_HEADERS), True)], ["HeadersAnswer"]),
         (
             [
-                ev.ResponseHeaders(ANSWER_HEADERS, False),
+                ev.ResponseHeaders(ResponseStart(ANSWER_HEADERS), False),
                 ev.ResponseBody(b"x", False),
                 ev.ResponseBody(b"", True),
                 ev.ResponseBody(b"late", True),
@@ -113,7 +114,7 @@ LAST = ev.RequestBody(b"", True)
         ),
         (
             [
-                ev.ResponseHeaders(ANSWER_HEADERS, False),
+                ev.ResponseHeaders(ResponseStart(ANSWER_HEADERS), False),
                 ev.ResponseBody(b"x", False),
                 ev.ResponseTrailers(),
                 ev.ResponseTrailers(),
@@ -125,7 +126,7 @@ LAST = ev.RequestBody(b"", True)
             [
                 REQUEST_HEADERS,
                 ev.RequestBody(b"request", False),
-                ev.ResponseHeaders(ANSWER_HEADERS, False),
+                ev.ResponseHeaders(ResponseStart(ANSWER_HEADERS), False),
                 ev.RequestBody(b"more", True),
                 ev.ResponseBody(b"early", True),
             ],
@@ -152,7 +153,9 @@ def test_an_early_answer_withdraws_the_decision() -> None:
     case.stream.receive(REQUEST_HEADERS)
     (order,) = case.stream.receive(LAST)
     assert case.stream.is_deciding
-    assert shape(case.stream.receive(ev.ResponseHeaders(ANSWER_HEADERS, True))) == ["HeadersAnswer"]
+    assert shape(case.stream.receive(ev.ResponseHeaders(ResponseStart(ANSWER_HEADERS), True))) == [
+        "HeadersAnswer"
+    ]
     assert not case.stream.is_deciding
     assert isinstance(order, ev.Decide)
     assert list(case.stream.decided(case.decision(order))) == []
@@ -164,7 +167,7 @@ def test_a_refusal_is_an_immediate_response_and_the_end() -> None:
     case.stream.receive(LAST)
     outputs = case.stream.decided(ServiceUnavailableError("nobody is there"))
     assert shape(outputs) == ["503 inference gateway: ServiceUnavailable - nobody is there", "end"]
-    assert case.feed(ev.ResponseHeaders(ANSWER_HEADERS, True)) == []
+    assert case.feed(ev.ResponseHeaders(ResponseStart(ANSWER_HEADERS), True)) == []
 
 
 @pytest.mark.parametrize(
@@ -176,7 +179,10 @@ def test_a_refusal_is_an_immediate_response_and_the_end() -> None:
             ["end the request ended before its body was complete"],
         ),
         ([REQUEST_HEADERS, LAST], ["end"]),
-        ([REQUEST_HEADERS, LAST, ev.ResponseHeaders(ANSWER_HEADERS, False)], ["end"]),
+        (
+            [REQUEST_HEADERS, LAST, ev.ResponseHeaders(ResponseStart(ANSWER_HEADERS), False)],
+            ["end"],
+        ),
     ],
 )
 def test_a_half_close_ends_well_only_when_nothing_is_held_back(
@@ -223,7 +229,7 @@ def test_any_chunking_of_a_body_gives_the_same_bytes(data: st.DataObject, size: 
         REQUEST_HEADERS,
         *request,
         ev.RequestTrailers() if with_trailers else LAST,
-        ev.ResponseHeaders(ANSWER_HEADERS, False),
+        ev.ResponseHeaders(ResponseStart(ANSWER_HEADERS), False),
         *response,
         ev.ResponseTrailers() if with_trailers else ev.ResponseBody(b"", True),
     )
@@ -243,7 +249,7 @@ WHOLE: list[ev.Event] = [
     REQUEST_HEADERS,
     ev.RequestBody(b'{"model":"m"}', False),
     LAST,
-    ev.ResponseHeaders(ANSWER_HEADERS, False),
+    ev.ResponseHeaders(ResponseStart(ANSWER_HEADERS), False),
     ev.ResponseBody(b"{}", False),
     ev.ResponseBody(b"", True),
 ]
@@ -252,7 +258,7 @@ WHOLE: list[ev.Event] = [
 def test_an_empty_piece_of_an_answer_is_answered_but_is_no_chunk() -> None:
     case = Case()
     case.feed(REQUEST_HEADERS, LAST)
-    case.feed(ev.ResponseHeaders({"content-type": b"text/event-stream"}, False))
+    case.feed(ev.ResponseHeaders(ResponseStart({"content-type": b"text/event-stream"}), False))
     bodies = (b"", b"data: 1", b"", b"data: 2", b"")
     answers = case.feed(*(ev.ResponseBody(body, False) for body in bodies))
     assert shape(answers) == [f"RESPONSE {body!r}" for body in bodies]
@@ -276,8 +282,8 @@ EVENTS = st.sampled_from(
         ev.RequestBody(b"a", False),
         ev.RequestBody(b"b", True),
         ev.RequestTrailers(),
-        ev.ResponseHeaders(ANSWER_HEADERS, False),
-        ev.ResponseHeaders({}, True, "10.9.9.9:1"),
+        ev.ResponseHeaders(ResponseStart(ANSWER_HEADERS), False),
+        ev.ResponseHeaders(ResponseStart({}, "10.9.9.9:1"), True),
         ev.ResponseBody(b"c", False),
         ev.ResponseBody(b"d", True),
         ev.ResponseTrailers(),

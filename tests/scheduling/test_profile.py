@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf, nan
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -110,9 +111,16 @@ def test_one_scorer_named_twice_counts_twice() -> None:
     assert run.totals == (1.0, 0.5)
 
 
-def test_a_scorer_that_forgets_an_endpoint_is_a_programming_error() -> None:
-    with pytest.raises(ValueError, match="shorter"):
-        profile((Fixed(1.0), 1.0)).run(make_request(), endpoints(0, 0))
+@pytest.mark.parametrize("scores", [(1.0,), (1.0, 0.5, 0.0), (1.0, "2"), (None, 1.0)])
+def test_a_scorer_that_says_something_else_has_no_say(scores: tuple[Any, ...]) -> None:
+    probe = FakeProbe()
+    wrong, right = Fixed(*scores), Fixed(0.25, 0.75)
+    wrong.bind("wrong")
+    run = profile((wrong, 1.0), (right, 2.0), probe=probe).run(make_request(), endpoints(0, 0))
+    assert run.totals == (0.5, 1.5)
+    assert [scorer.plugin for scorer in run.scorers] == ["fixed"]
+    assert run.failed == ("wrong",)
+    assert [failure[:3] for failure in probe.plugin_failures] == [("Scorer", "fixed", "wrong")]
 
 
 def test_every_plugin_call_is_reported_once() -> None:
