@@ -66,7 +66,7 @@ def test_what_is_needed_and_not_given_is_told() -> None:
     ("text", "problem"),
     [
         ('{"maxNumOfEndpoints": "x"}', "Expected `int`"),
-        ('{"more": 1}', "unknown parameter of max-score-picker"),
+        ('{"more": 1}', "no parameter of max-score-picker"),
         ("{", "--parameters"),
     ],
 )

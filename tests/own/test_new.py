@@ -48,7 +48,7 @@ def test_what_is_written_can_be_loaded_and_configured(
     finally:
         REGISTRY.clear()
         REGISTRY.update(before)
-    assert list(loaded.notices) == []
+    assert list(loaded.findings) == []
     assert name in [plugin.type for plugin in loaded.plugins]
     assert f"| `{name}` |" in told
 

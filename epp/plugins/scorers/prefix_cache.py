@@ -61,6 +61,8 @@ class PrefixCacheScorer(Scorer):
         tokens, weight, scale = match.block_tokens, self._weight, self._scale
         matched = [seen.get(endpoint.id, 0) for endpoint in endpoints]
         return [
-            (1 - weight) * blocks / total + weight * min(1.0, blocks * tokens / scale) ** 2
+            min(
+                1.0, (1 - weight) * blocks / total + weight * min(1.0, blocks * tokens / scale) ** 2
+            )
             for blocks in matched
         ]
