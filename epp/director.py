@@ -20,7 +20,8 @@ from epp.core.errors import (
     ResourceExhaustedError,
     ServiceUnavailableError,
 )
-from epp.core.plugin import HeaderChange, Parser
+from epp.core.parser import Parser
+from epp.core.plugin import HeaderChange
 from epp.core.probe import Probe
 from epp.core.request import (
     DEFAULT_FAIRNESS_ID,

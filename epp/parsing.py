@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from epp.core.errors import BadRequestError
-from epp.core.plugin import Parser
+from epp.core.parser import Parser
 from epp.core.request import Headers, request_path
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from epp.core.errors import BadRequestError
-from epp.core.plugin import Parser
+from epp.core.parser import Parser
 from epp.core.request import Headers
 from epp.formats.bodyalone import BodyAloneParser
 from epp.parsing import ParserChoice

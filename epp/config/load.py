@@ -20,13 +20,13 @@ from epp.config.shape import FLOW_CONTROL, check_kind, read_gates, read_shape
 from epp.config.shelf import Entry, Rules, Shelf
 from epp.core.call import in_role
 from epp.core.datalayer import DataLayer
+from epp.core.parser import Parser
 from epp.core.plugin import (
     REGISTRY,
     DataProducer,
     Discovery,
     EndpointListener,
     Handle,
-    Parser,
     Plugin,
     PluginType,
     SaturationDetector,

@@ -8,7 +8,8 @@ from epp.config.findings import Findings
 from epp.config.schema import NEW_GROUP, ConfigSection, ReferenceSection
 from epp.config.shelf import Shelf
 from epp.core.datalayer import DataLayer, DataSource, Extractor, SourceUse
-from epp.core.plugin import Discovery, Parser
+from epp.core.parser import Parser
+from epp.core.plugin import Discovery
 from epp.formats.bodyalone import BodyAloneParser
 
 NEWER_PARSERS = ("openai-parser", "anthropic-parser", "vllmhttp-parser", "passthrough-parser")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from epp.core.errors import BadRequestError
-from epp.core.plugin import Parser
+from epp.core.parser import Parser
 from epp.core.request import ChatMessage, Headers, RequestBody
 from epp.core.response import UsageReader
 from epp.formats.chat import (

@@ -11,6 +11,7 @@ from msgspec.structs import FieldInfo
 import epp.plugins
 from epp.config.load import LoadedConfig, load_config
 from epp.core.datalayer import DataSource, Extractor
+from epp.core.parser import Parser
 from epp.core.plugin import (
     REGISTRY,
     Admitter,
@@ -19,7 +20,6 @@ from epp.core.plugin import (
     Discovery,
     Filter,
     HeaderProcessor,
-    Parser,
     Picker,
     Plugin,
     PreRequest,

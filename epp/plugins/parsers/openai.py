@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from epp.core.plugin import NoParams, Parser, Stability, plugin
+from epp.core.parser import Parser
+from epp.core.plugin import NoParams, Stability, plugin
 from epp.core.request import Headers, RequestBody, request_path
 from epp.core.response import UsageReader
 from epp.formats.jsonbody import rename_model

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from epp.core.plugin import NoParams, Parser, Stability, plugin
+from epp.core.parser import Parser
+from epp.core.plugin import NoParams, Stability, plugin
 from epp.core.request import Headers, RequestBody
 
 

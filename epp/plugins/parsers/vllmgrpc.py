@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from epp.core.data import MediaFeature
 from epp.core.errors import BadRequestError
-from epp.core.plugin import NoParams, Parser, Stability, plugin
+from epp.core.parser import Parser
+from epp.core.plugin import NoParams, Stability, plugin
 from epp.core.request import Headers, RequestBody, Usage, request_path
 from epp.core.response import UsageReader
 from epp.formats.frames import FrameUsageReader, unframe
