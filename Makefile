@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ENVOY := .envoy/bin/envoy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint unit-network unit-rest format h2spec interop fuzz bench bench-plots bench-check bench-cluster envtest protos lock clean
+.PHONY: help demo test check lint unit-network unit-rest format h2spec interop fuzz bench bench-plots bench-check bench-plugins bench-cluster envtest protos lock clean
 
 help:
 	@echo "make demo    real Envoy, the picker and three model servers on loopback (ONCE=1: exit by itself)"
@@ -17,6 +17,7 @@ help:
 	@echo "             COMPARE='COMMAND': beside another picker; see benchmarks/README.md)"
 	@echo "make bench-plots  its curves, as PNG files in build/plots (QUICK=1, COMPARE=... as well)"
 	@echo "make bench-check  has a piece of the picker's work become dearer? ten seconds"
+	@echo "make bench-plugins  what a call of each scorer, filter and picker costs, by the pool's size"
 	@echo "make bench-cluster  start, changes of pods and a rolling restart, with a real API server"
 	@echo "make envtest  a real API server for the tests that want one (needs go; six minutes, once)"
 	@echo "make protos  compile protos/ into epp/extproc/pb/"
@@ -107,6 +108,9 @@ bench-plots: $(VENV)/.bench .envoy/.stamp
 
 bench-check: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.check
+
+bench-plugins: $(VENV)/.demo
+	$(BIN)/python -m epp bench-plugin --all
 
 bench-cluster: $(VENV)/.stamp .envoy/.stamp
 	$(BIN)/python -m benchmarks.cluster $(if $(QUICK),--quick)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from epp import BUILD_REF, COMMIT_SHA
 from epp.core.errors import StartError
-from epp.core.plugin import REGISTRY
 from epp.flags.options import Options, read_options, usage_text
 from epp.flags.validation import OptionsError, validate
 from epp.goflags import HelpRequested, UsageError
@@ -18,19 +18,22 @@ from epp.telemetry import logs
 USAGE_STATUS = 2
 
 
+COMMANDS = {
+    "simulator": "epp.simulator.cli",
+    "check-config": "epp.checking",
+    "new-plugin": "epp.own.new",
+    "bench-plugin": "epp.own.bench",
+}
+"""Sub-commands, and the modules with their ``main``; each is loaded only when it is asked for."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command, or the picker; returns the exit status."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    if argv and argv[0] == "simulator":
-        from epp.simulator.cli import main as simulator
-
-        return simulator(argv[1:])
-    if argv and argv[0] == "check-config":
-        import epp.plugins
-        from epp.config.check import main as check_config
-
-        epp.plugins.load()
-        return check_config(argv[1:], REGISTRY)
+    if argv and argv[0] in COMMANDS:
+        module = importlib.import_module(COMMANDS[argv[0]])
+        command: Callable[[Sequence[str]], int] = module.main
+        return command(argv[1:])
     return _serve(argv)
 
 

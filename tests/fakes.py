@@ -11,7 +11,7 @@ from epp.core.clock import Clock
 from epp.core.decision import Decision, ProfileRun
 from epp.core.endpoint import Endpoint, EndpointMetrics
 from epp.core.plugin import Handle, Plugin
-from epp.core.probe import Probe, ScrapeInterval, Timer
+from epp.core.probe import LoadGauge, Probe, ScrapeInterval, Timer
 from epp.core.request import ChatMessage, InferenceRequest, RequestBody, RequestKey, Usage
 
 SEED = 42
@@ -76,6 +76,12 @@ class FakeProbe(Probe):
         self.prefix_plugins: set[tuple[str, str]] = set()
         self.prefix_matches: list[tuple[int, int, int]] = []
         self.index_sizes: list[int] = []
+        self.disaggregations: list[tuple[str, str, str, str]] = []
+        self.unmatched_pins: list[tuple[str, str, str]] = []
+        self.revisions: list[tuple[str, str, str, dict[str, float]]] = []
+        self.loads: dict[tuple[str, str, str, int], tuple[int, int]] = {}
+        self.media: list[tuple[str, tuple[str, ...]]] = []
+        self.media_matches: list[tuple[int, int]] = []
         self.saturations: list[tuple[str, float, int]] = []
         self.scrape_intervals: list[float] = []
         self.scrape_failures: list[tuple[str, ...]] = []
@@ -169,6 +175,41 @@ class FakeProbe(Probe):
         self.calls.append("prefix_index_sized")
         self.prefix_plugins.add((plugin_type, name))
         self.index_sizes.append(entries)
+
+    def disaggregated(self, plugin_type: str, name: str, target: str, stages: str) -> None:
+        self.calls.append("disaggregated")
+        self.disaggregations.append((plugin_type, name, target, stages))
+
+    def pin_unmatched(self, plugin_type: str, name: str, selector: str) -> None:
+        self.calls.append("pin_unmatched")
+        self.unmatched_pins.append((plugin_type, name, selector))
+
+    def revisions_weighed(
+        self, plugin_type: str, name: str, mode: str, shares: Mapping[str, float]
+    ) -> None:
+        self.calls.append("revisions_weighed")
+        self.revisions.append((plugin_type, name, mode, dict(shares)))
+
+    def load_gauge(
+        self, producer: str, endpoint: Endpoint, fairness_id: str, priority: int
+    ) -> LoadGauge:
+        key = producer, endpoint.id, fairness_id, priority
+
+        def changed(requests: int, tokens: int) -> None:
+            before = self.loads.get(key, (0, 0))
+            self.loads[key] = before[0] + requests, before[1] + tokens
+
+        return changed
+
+    def media_sought(
+        self, plugin_type: str, name: str, modality: str, holders: Sequence[Endpoint]
+    ) -> None:
+        self.calls.append("media_sought")
+        self.media.append((modality, tuple(e.id for e in holders)))
+
+    def media_matched(self, plugin_type: str, name: str, matched: int, total: int) -> None:
+        self.calls.append("media_matched")
+        self.media_matches.append((matched, total))
 
     def saturation_measured(self, detector: str, saturation: float, stale_endpoints: int) -> None:
         self.calls.append("saturation_measured")

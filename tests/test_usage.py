@@ -15,7 +15,9 @@ from epp.usage import (
     EventUsageReader,
     JsonUsageReader,
     any_usage_of,
+    merged,
     usage_of,
+    usage_reader,
 )
 
 Reader: TypeAlias = JsonUsageReader | EventUsageReader
@@ -49,6 +51,13 @@ def read(reader: Reader, *chunks: bytes) -> Usage | None:
         (b'{"usage":{"prompt_tokens":true,"total_tokens":[]}}', NOTHING),
         (b'{"usage":{"prompt_tokens":"x","total_tokens":""}}', NOTHING),
         (b'{"usage":{"total_tokens":%s}}' % (b"9" * 400), NOTHING),
+        (b'{"usage":{"input_tokens":3,"output_tokens":4,"total_tokens":7}}', SEVEN),
+        (b'{"usage":{"prompt_tokens":3,"input_tokens":9}}', Usage(prompt_tokens=3)),
+        (b'{"usage":{"input_tokens_details":{"cached_tokens":2}}}', Usage(cached_tokens=2)),
+        (b'{"response":%b}' % SEVEN_TEXT, SEVEN),
+        (b'{"usage":null,"response":%b}' % SEVEN_TEXT, SEVEN),
+        (b'{"usage":{"total_tokens":1},"response":%b}' % SEVEN_TEXT, Usage(total_tokens=1)),
+        (b'{"response":[{"usage":{"total_tokens":1}}]}', None),
         (b'{"usage":{}}', NOTHING),
         (b'{"usage":null}', None),
         (b'{"usage":"many"}', None),
@@ -112,6 +121,28 @@ def test_an_event_of_the_longest_size_is_read_in_any_pieces() -> None:
         assert read(EventUsageReader(), *chunks, b"\n") == SEVEN
 
 
+@pytest.mark.parametrize(
+    ("earlier", "later", "expected"),
+    [
+        (None, Usage(3), Usage(3, None, 3)),
+        (Usage(3, 1, 4, 2), Usage(None, 4), Usage(3, 4, 7, 2)),
+        (Usage(3), Usage(0, 4, 9, 0), Usage(3, 4, 7, 0)),
+        (Usage(3), Usage(), Usage(3, None, 3)),
+        (None, Usage(), Usage()),
+        (Usage(), Usage(0, 0), Usage(0, 0, 0)),
+    ],
+)
+def test_counts_that_come_one_by_one_are_put_together(
+    earlier: Usage | None, later: Usage, expected: Usage
+) -> None:
+    assert merged(earlier, later) == expected
+
+
+def test_an_answer_in_events_has_a_reader_for_events() -> None:
+    assert isinstance(usage_reader(True), EventUsageReader)
+    assert isinstance(usage_reader(False), JsonUsageReader)
+
+
 class CountedChunk(bytes):
     """A chunk that counts the bytes that are copied when it is appended to others."""
 
@@ -138,7 +169,10 @@ ANY_JSON: st.SearchStrategy[Any] = st.recursive(
 )
 COUNTS = st.integers(0, 1000) | ANY_JSON
 USAGES = st.dictionaries(
-    st.sampled_from(["prompt_tokens", "completion_tokens", "total_tokens"]), COUNTS
+    st.sampled_from(
+        ["prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens"]
+    ),
+    COUNTS,
 ) | st.fixed_dictionaries(
     {"prompt_tokens_details": ANY_JSON | st.fixed_dictionaries({"cached_tokens": COUNTS})}
 )

@@ -38,9 +38,11 @@ class Checked(NamedTuple):
     config: LoadedConfig | None
 
 
-def main(arguments: Sequence[str], catalogue: Mapping[str, PluginType]) -> int:
-    """Check the files that are named; 0: all can be used, 1: one cannot, 2: one cannot be read."""
-    options = _parser().parse_args(arguments)
+def run(options: argparse.Namespace, catalogue: Mapping[str, PluginType]) -> int:
+    """Check the files that are named; 0: all can be used, 1: one cannot, 2: one cannot be read.
+
+    ``options`` are those of ``parser``.
+    """
     if options.schema:
         print_out(msgspec.json.format(msgspec.json.encode(json_schema(catalogue))).decode())
         return RIGHT
@@ -144,23 +146,27 @@ def _read(name: str) -> str:
         raise StartError(f"{name}: {reason}") from None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What the command line may say."""
+    said = argparse.ArgumentParser(
         prog="epp check-config",
         description="Tell what is wrong in EndpointPickerConfig files, and what they amount to. "
         "A file may be a ConfigMap that holds them.",
         epilog="Exit status: 0 all can be used, 1 one cannot, 2 one cannot be read.",
     )
-    parser.add_argument("files", nargs="*", metavar="FILE", help="a YAML or JSON file, - for stdin")
-    parser.add_argument(
+    said.add_argument("files", nargs="*", metavar="FILE", help="a YAML or JSON file, - for stdin")
+    said.add_argument(
         "--explain", action="store_true", help="print the effective configuration, with comments"
     )
-    parser.add_argument("--notes", action="store_true", help="tell what is merely worth knowing")
-    parser.add_argument("--strict", action="store_true", help="a warning is as bad as an error")
-    parser.add_argument("--format", choices=("text", "json", "github"), default="text")
-    parser.add_argument("--schema", action="store_true", help="print the JSON Schema for editors")
-    parser.add_argument("--rule", metavar="RULE", help="print the page of a rule")
-    parser.add_argument(
+    said.add_argument("--notes", action="store_true", help="tell what is merely worth knowing")
+    said.add_argument("--strict", action="store_true", help="a warning is as bad as an error")
+    said.add_argument("--format", choices=("text", "json", "github"), default="text")
+    said.add_argument("--schema", action="store_true", help="print the JSON Schema for editors")
+    said.add_argument("--rule", metavar="RULE", help="print the page of a rule")
+    said.add_argument(
+        "--plugin-dir", action="append", default=[], metavar="DIR", help="a folder of own plugins"
+    )
+    said.add_argument(
         "--allow-experimental-plugins", action="store_true", help="as the picker's flag"
     )
-    return parser
+    return said

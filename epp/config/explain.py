@@ -172,7 +172,7 @@ def _written(value: Any) -> Any:
         return f"{value * 1000:g}ms"
     if isinstance(value, list | tuple):
         return [_written(item) for item in value]
-    return msgspec.to_builtins(value)
+    return msgspec.to_builtins(value, enc_hook=str)  # names of plugins are strings
 
 
 def _scalar(value: object) -> str:

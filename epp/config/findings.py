@@ -14,6 +14,8 @@ import msgspec
 from epp.core.plugin import PluginName, PositiveDuration
 from epp.goflags import parse_duration
 
+MAX_ERRORS = 200
+
 S = TypeVar("S")
 _AT = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
@@ -84,16 +86,21 @@ class Places(msgspec.Struct, frozen=True):
 
 
 class Findings:
-    """Collects what is found, each with its path (``$.plugins[0].type``) and its rule."""
+    """Collects what is found, each with its path (``$.plugins[0].type``) and its rule.
+
+    ``errors`` is how many errors there are so far; after ``MAX_ERRORS`` nobody reads on, and
+    ``ConfigError`` is raised by whoever finds one more.
+    """
 
     def __init__(self, places: Places) -> None:
-        self.all: list[Finding] = []
+        self.errors = 0
+        self._found: dict[Finding, None] = {}
         self._places = places
 
     @property
-    def errors(self) -> int:
-        """How many errors there are so far."""
-        return sum(f.severity is Severity.ERROR for f in self.all)
+    def all(self) -> list[Finding]:
+        """What was found, in that order, nothing twice."""
+        return list(self._found)
 
     def error(self, path: str, rule: str, text: str) -> None:
         """The configuration cannot be used because of this."""
@@ -109,8 +116,13 @@ class Findings:
 
     def _add(self, severity: Severity, path: str, rule: str, text: str) -> None:
         finding = self._places.finding(severity, path, rule, text)
-        if finding not in self.all:
-            self.all.append(finding)
+        if finding in self._found:
+            return
+        self._found[finding] = None
+        if severity is Severity.ERROR:
+            self.errors += 1
+            if self.errors > MAX_ERRORS:
+                raise ConfigError(self.all)
 
     def stop_if_wrong(self) -> None:
         """Give up if there is an error.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import msgspec
 import yaml
@@ -10,6 +11,8 @@ import yaml
 from epp.config.document import MAX_BYTES, Loader
 from epp.config.findings import Finding
 from epp.config.schema import KIND
+
+MAX_PARTS = 100
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -36,22 +39,27 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def parts(text: str) -> list[Part]:
-    """The configurations in a text; the whole of it unless there is a ConfigMap in it."""
+    """The configurations in a text, at most ``MAX_PARTS``.
+
+    The whole of it is one unless there is a ConfigMap in it.
+    """
     if len(text) > MAX_BYTES or "ConfigMap" not in text:
         return [Part(text)]
     try:
-        found = [
+        rows = text.splitlines()
+        held = (
             part
             for node in yaml.compose_all(text, Loader=Loader)
             if _value(node, "kind") == "ConfigMap"
-            for part in _held_by(node, text)
-        ]
+            for part in _held_by(node, rows)
+        )
+        found = list(islice(held, MAX_PARTS))
     except (yaml.YAMLError, ValueError, RecursionError):
         return [Part(text)]  # the reader says what is wrong
     return found or [Part(text)]
 
 
-def _held_by(manifest: yaml.Node, text: str) -> Iterator[Part]:
+def _held_by(manifest: yaml.Node, rows: Sequence[str]) -> Iterator[Part]:
     """The entries of a ConfigMap that are configurations."""
     for key, value in _pairs(_child(manifest, "data")):
         if isinstance(value, yaml.ScalarNode) and (
@@ -63,12 +71,12 @@ def _held_by(manifest: yaml.Node, text: str) -> Iterator[Part]:
                 text=value.value,
                 name=str(key.value),
                 lines=first,
-                columns=_indentation(text, first) if is_block else value.start_mark.column,
+                columns=_indentation(rows[first:]) if is_block else value.start_mark.column,
             )
 
 
-def _indentation(text: str, line: int) -> int:
-    for row in text.splitlines()[line:]:
+def _indentation(rows: Sequence[str]) -> int:
+    for row in rows:
         if row.strip():
             return len(row) - len(row.lstrip())
     return 0

@@ -84,7 +84,7 @@ class Shelf:
         ``refused`` are names of plugins that there would be, were they not wrong.
         """
         self._refused |= set(refused)
-        names: list[str] = []
+        names: dict[str, None] = {}  # in their order
         for declaration in declarations:
             name = declaration.name
             if not declaration.type:
@@ -96,7 +96,7 @@ class Shelf:
                     declaration, "duplicate-name", f"plugin name '{name}' used more than once"
                 )
             else:
-                names.append(name)
+                names[name] = None
                 self._declared.add(name)
                 self._read(declaration)
         for name in list(self._waiting):

@@ -70,6 +70,10 @@ class CycleData:
         """The value under ``key``, or None."""
         return cast("T | None", self._values.get(key))
 
+    def every(self, key: DataKey[T]) -> list[T]:
+        """The values of this kind of data, whoever made them."""
+        return [cast("T", v) for known, v in self._values.items() if known.name == key.name]
+
     def lasting(self) -> CycleData:
         """What was to be kept, alone; a long answer need not hold its prompt."""
         return CycleData(self._lasting)

@@ -36,6 +36,13 @@ class BadRequestError(EppError):
     code = "BadRequest"
 
 
+class PreconditionFailedError(EppError):
+    """What the client asked for under a condition does not meet it."""
+
+    status = 412
+    code = "PreconditionFailed"
+
+
 class ResourceExhaustedError(EppError):
     """The pool is too busy for this request, or no profile found an endpoint."""
 

@@ -15,7 +15,13 @@ from epp.core.decision import ProfileRun, SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.probe import Probe, ScrapeInterval
 from epp.core.request import Headers, InferenceRequest, RequestBody
-from epp.core.response import Metadata, ResponseEnd, ResponseStart
+from epp.core.response import (
+    Metadata,
+    NoUsageReader,
+    ResponseEnd,
+    ResponseStart,
+    UsageReader,
+)
 
 HeaderChange: TypeAlias = tuple[str, bytes | None]
 """A header's lower-case name and its new value; None removes it."""
@@ -295,7 +301,8 @@ class EndpointListener(Plugin):
 class Parser(Plugin):
     """Reads a request body.
 
-    ``paths`` are the ends of the request paths that it is for; one without any is for the rest.
+    ``paths`` are the ends of the request paths that it is for, without a slash in front; one
+    without any is for the rest. The request's path is among the headers.
     """
 
     paths: ClassVar[tuple[str, ...]] = ()
@@ -309,8 +316,18 @@ class Parser(Plugin):
         raise NotImplementedError
 
     def rename_model(self, body: bytes, target_model: str) -> bytes:
-        """``body`` with only the bytes of its model name changed."""
+        """``body`` with only the bytes of its model name changed.
+
+        Never asked of a body that takes no model.
+
+        Raises:
+            BadRequestError: the name cannot be found in reasonable time.
+        """
         raise NotImplementedError
+
+    def usage_reader(self, is_streaming: bool) -> UsageReader:
+        """What reads the usage out of an answer; ``is_streaming`` is whether it comes in events."""
+        return NoUsageReader()
 
 
 class Discovery(Plugin):

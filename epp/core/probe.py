@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from epp.core.decision import Decision
@@ -10,6 +10,8 @@ from epp.core.endpoint import Endpoint
 from epp.core.request import RequestKey, Usage
 
 Timer: TypeAlias = Callable[[float], None]
+LoadGauge: TypeAlias = Callable[[int, int], None]
+"""Told by how many requests and tokens a load changed."""
 
 
 class Probe:
@@ -88,6 +90,34 @@ class Probe:
     def prefix_index_sized(self, plugin_type: str, name: str, entries: int) -> None:
         """The number of (block, endpoint) entries of a plugin changed."""
 
+    def disaggregated(self, plugin_type: str, name: str, target: str, stages: str) -> None:
+        """Which stages of a request for a target model have endpoints, such as ``decode-only``."""
+
+    def pin_unmatched(self, plugin_type: str, name: str, selector: str) -> None:
+        """A request was refused because no endpoint fits the header of a selector."""
+
+    def revisions_weighed(
+        self, plugin_type: str, name: str, mode: str, shares: Mapping[str, float]
+    ) -> None:
+        """The chances of a disaggregated set's revisions changed; this is all of them."""
+
+    def load_gauge(
+        self, producer: str, endpoint: Endpoint, fairness_id: str, priority: int
+    ) -> LoadGauge:
+        """Whom to tell of changes in what is in flight at an endpoint; asked once per request.
+
+        After the endpoint left the pool nobody is told.
+        """
+        return _ignore_load
+
+    def media_sought(
+        self, plugin_type: str, name: str, modality: str, holders: Sequence[Endpoint]
+    ) -> None:
+        """An image, video or sound came; ``holders`` of the candidates have encoded it before."""
+
+    def media_matched(self, plugin_type: str, name: str, matched: int, total: int) -> None:
+        """How many of a request's media one of the candidates has encoded before."""
+
     def saturation_measured(self, detector: str, saturation: float, stale_endpoints: int) -> None:
         """How full the pool is (1 and above: full), and of how many endpoints nobody knows."""
 
@@ -115,4 +145,8 @@ class ScrapeInterval(Probe):
 
 
 def _ignore(_seconds: float) -> None:
+    """Nobody wants to know."""
+
+
+def _ignore_load(_requests: int, _tokens: int) -> None:
     """Nobody wants to know."""

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from epp.core.data import CycleData
+from epp.core.data import CycleData, MediaFeature
 
 Headers: TypeAlias = Mapping[str, bytes]
 """Lower-case names to raw values; of a repeated header the last one."""
@@ -19,6 +19,20 @@ def header_text(headers: Headers, name: str) -> str:
     """The header's value as text, bytes that are no UTF-8 replaced; empty when absent."""
     value = headers.get(name)
     return value.decode("utf-8", "replace") if value else ""
+
+
+def request_path(headers: Headers) -> bytes:
+    """The request's path without its query, as the proxy tells it or as it was before the proxy.
+
+    Source: llm-d-router v0.10, pkg/epp/framework/plugins/requesthandling/parsers.
+    """
+    path = (
+        headers.get(":path")
+        or headers.get("x-original-path")
+        or headers.get("x-forwarded-path")
+        or b"/v1/completions"
+    )
+    return path.partition(b"?")[0]
 
 
 class IncomingRequest(msgspec.Struct, frozen=True):
@@ -37,7 +51,8 @@ class IncomingRequest(msgspec.Struct, frozen=True):
 class ContentBlock(msgspec.Struct, frozen=True):
     """One block of a structured chat message; ``image_url`` is empty where there is none.
 
-    ``media`` is the content of other media: a URL, or base64 data followed by its format.
+    An image that is part of the message has a ``data:`` URL. ``media`` is the content of other
+    media: a URL, or base64 data followed by its format.
     """
 
     type: str
@@ -60,7 +75,11 @@ class RequestBody(msgspec.Struct, frozen=True):
     model is in one of these: ``prompt``; ``prompts``, where there are several, or they are tokens
     (bytes, four for each, little-endian); ``messages``; ``text``, the canonical JSON of every other
     kind of request. ``tools`` is the JSON of the tools that come before messages. ``max_tokens``
-    is how long the client lets the answer be, None where it does not say.
+    is how long the client lets the answer be, None where it does not say. ``features`` are the
+    media in a prompt of tokens.
+
+    ``takes_model`` is False where the body has no place for a model's name: then none is needed,
+    and none is put in. ``follows_answer`` is False where there is nothing to learn from the answer.
     """
 
     model: str | None
@@ -72,6 +91,9 @@ class RequestBody(msgspec.Struct, frozen=True):
     text: bytes = b""
     tools: bytes = b""
     max_tokens: int | None = None
+    features: Sequence[MediaFeature] = ()
+    takes_model: bool = True
+    follows_answer: bool = True
 
 
 class InferenceRequest(msgspec.Struct, frozen=True, eq=False):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -37,6 +37,29 @@ class ResponseEnd(msgspec.Struct, frozen=True):
     cause: Termination = Termination.NATURAL
     usage: Usage | None = None
     chunks: int = 0
+
+
+class UsageReader(Protocol):
+    """Reads the usage out of one answer while it passes by; whatever the bytes are, it reads on."""
+
+    def feed(self, chunk: bytes | bytearray) -> None:
+        """Take the next piece of the answer's body."""
+
+    def result(self) -> Usage | None:
+        """The usage, None where the answer told none; asked once, at the end."""
+
+
+class NoUsageReader:
+    """For answers of which nobody knows where they tell their usage."""
+
+    __slots__ = ()
+
+    def feed(self, chunk: bytes | bytearray) -> None:
+        """Let it pass."""
+
+    def result(self) -> Usage | None:
+        """Nothing was read."""
+        return None
 
 
 class Metadata(NamedTuple):

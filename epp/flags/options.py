@@ -100,6 +100,9 @@ class Options(msgspec.Struct, frozen=True):
     grpc_max_connection_age_seconds: float
     grpc_max_connection_age_grace_seconds: float
     cpu_profile: str
+    plugin_dir: tuple[str, ...]
+    plugin_budget_seconds: float
+    plugin_hard_limit_seconds: float
     given: frozenset[str]
     texts: Mapping[str, str]
 
@@ -132,6 +135,7 @@ def read_options(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Optio
         ),
         zap_time_encoding=options.zap_time_encoding.lower(),
         grpc_max_recv_msg_bytes=options.grpc_max_recv_msg_bytes or 64 * 2**20,
+        plugin_dir=tuple(dict.fromkeys(filter(None, options.plugin_dir))),
     )
     return options, [*parsed.warnings, *_notices(parsed)]
 

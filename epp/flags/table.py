@@ -310,4 +310,22 @@ FLAGS: tuple[Flag, ...] = (
         "",
         "File for the CPU profile of 30 s that SIGUSR2 starts; else a new one for temporary files.",
     ),
+    Flag(
+        "plugin-dir",
+        Kind.STRINGS,
+        "",
+        "Folder with plugins of your own, *.py; may be repeated. See epp/own/README.md.",
+    ),
+    Flag(
+        "plugin-budget",
+        Kind.DURATION,
+        "2ms",
+        "Time for a call of such a plugin; if it often takes longer, it is set aside; 0 for never.",
+    ),
+    Flag(
+        "plugin-hard-limit",
+        Kind.DURATION,
+        "200ms",
+        "When one call of such a plugin is broken off; 0 for never.",
+    ),
 )

@@ -25,6 +25,8 @@ _NOT_NEGATIVE = (
     "grpc-max-connection-idle",
     "grpc-max-connection-age",
     "grpc-max-connection-age-grace",
+    "plugin-budget",
+    "plugin-hard-limit",
 )
 
 
@@ -50,6 +52,8 @@ def validate(options: Options) -> None:
         )
     _validate_certificates(options)
     _validate_numbers(options)
+    if 0 < options.plugin_hard_limit_seconds < options.plugin_budget_seconds:
+        raise OptionsError('the "plugin-hard-limit" flag must not be shorter than "plugin-budget"')
 
 
 def _validate_pool(options: Options) -> None:

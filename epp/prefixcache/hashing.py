@@ -13,6 +13,9 @@ for it. The later ones are hashed all at once: the dot product of a block's 32-b
 twice; then the position comes in and the bits are mixed. How a block is hashed depends on its
 position alone, hence a prefix has the same hash in a short and in a long prompt.
 
+The rest of a prompt, shorter than a block, is hashed with a seed of its own wherever it stands:
+what is before it is in the sum already.
+
 Differs: upstream chains XXH64. Hashes never leave the process, and a chain cannot be vectorised:
 6,250 blocks of 64 bytes took 860 us, and take 160; 256 took 36, and take 30.
 
@@ -54,18 +57,28 @@ class BlockHasher:
         self._places = self._draw(b"places", 0)
         self._keys = self._draw(b"keys", 0).reshape(0, 2)
         self._odd = self._draw(b"odd", 2) | np.uint64(1)
+        self._rest_seed = int(self._draw(b"rest", 1)[0])
 
     def hashes(
-        self, text: bytes, *, model: str, cache_salt: str, block_bytes: int, max_blocks: int
+        self,
+        text: bytes,
+        *,
+        model: str,
+        cache_salt: str,
+        block_bytes: int,
+        max_blocks: int,
+        with_rest: bool = False,
     ) -> Hashes:
-        """One 64-bit hash per full block of ``text``, at most ``max_blocks``.
+        """One 64-bit hash per block of ``text``, at most ``max_blocks``.
 
-        A partial last block is dropped.
+        A partial last block counts only ``with_rest``; it is like no longer one.
 
-        Source: gateway-api-inference-extension 2aaf2a6, multi/prefix/plugin.go.
+        Source: gateway-api-inference-extension 2aaf2a6, multi/prefix/plugin.go; llm-d-router
+        v0.10, dataproducer/prefixhash.
         """
         blocks = min(len(text) // block_bytes, max_blocks)
-        if not blocks:
+        rest = text[blocks * block_bytes :] if with_rest and blocks < max_blocks else b""
+        if not blocks and not rest:
             return ()
         total = xxh3_64_intdigest((model + cache_salt).encode("utf-8", "replace"), self._start)
         hashes: list[int] = []
@@ -76,11 +89,15 @@ class BlockHasher:
             total = total + xxh3_64_intdigest(block, seed) & MASK
             hashes.append(total)
         if blocks <= HEAD:
+            if rest:
+                hashes.append(total + xxh3_64_intdigest(rest, self._rest_seed) & MASK)
             return hashes
         tail = np.frombuffer(text, np.uint8, (blocks - HEAD) * block_bytes, HEAD * block_bytes)
-        found = np.empty(blocks, np.uint64)
+        found = np.empty(blocks + bool(rest), np.uint64)
         found[:HEAD] = hashes
-        found[HEAD:] = self._mixed(tail.reshape(-1, block_bytes))
+        found[HEAD:blocks] = self._mixed(tail.reshape(-1, block_bytes))
+        if rest:
+            found[blocks] = xxh3_64_intdigest(rest, self._rest_seed)
         np.cumsum(found[HEAD - 1 :], out=found[HEAD - 1 :])
         return found
 

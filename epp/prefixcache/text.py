@@ -18,13 +18,19 @@ def prefix_bytes(body: RequestBody, limit: int) -> bytes:
     """The first ``limit`` bytes, at least, of what counts as the prompt; shorter prompts whole.
 
     Completions: the prompt in UTF-8. Chat: the messages in the compact JSON that Go writes, since
-    the blocks of the reference are made from that.
+    the blocks of the reference are made from that. Differs: of several prompts one after the other,
+    and of other kinds of requests their canonical JSON; the 2025 release reads none of these.
 
     Source: gateway-api-inference-extension 2aaf2a6, multi/prefix/plugin.go; Go 1.24 encoding/json.
     """
     if body.prompt is not None:
         return body.prompt[:limit].encode("utf-8", "replace")
-    return _chat_json(body.messages or (), limit)
+    if body.messages is not None:
+        return _chat_json(body.messages, limit)
+    if body.text:
+        return body.text[:limit]
+    prompts = [p if isinstance(p, bytes) else p.encode("utf-8", "replace") for p in body.prompts]
+    return b"".join(prompts)[:limit]
 
 
 def _chat_json(messages: Sequence[ChatMessage], limit: int) -> bytes:

@@ -17,6 +17,7 @@ from epp.core.clock import Clock
 from epp.datastore.store import Datastore
 from epp.telemetry import buckets
 from epp.telemetry.config_metrics import ConfigMetrics
+from epp.telemetry.disagg_metrics import DisaggMetrics
 from epp.telemetry.exposition import spell_labels
 from epp.telemetry.flow_metrics import FlowMetrics
 from epp.telemetry.histogram import Histograms, HistogramSeries
@@ -24,7 +25,9 @@ from epp.telemetry.labels import Series, label_text
 from epp.telemetry.numbers import Number, Numbers, values_of
 from epp.telemetry.pool_metrics import PoolMetrics
 from epp.telemetry.prefix_metrics import PrefixMetrics
+from epp.telemetry.producer_metrics import ProducerMetrics
 from epp.telemetry.request_metrics import RequestMetrics
+from epp.telemetry.rollout_metrics import RolloutMetrics
 from epp.telemetry.scheduling_metrics import SchedulingMetrics
 from epp.telemetry.stream_metrics import StreamMetrics
 from epp.telemetry.tee import Probes
@@ -58,7 +61,10 @@ class MetricsProbe(Probes):
             RequestMetrics(self.registry, self._pinned),
             SchedulingMetrics(self.registry, datastore, self._pinned),
             PrefixMetrics(self.registry),
+            DisaggMetrics(self.registry, self._pinned),
+            RolloutMetrics(self.registry),
             ConfigMetrics(self.registry, clock or Clock()),
+            ProducerMetrics(self.registry, datastore),
             self._pool,
             self.flow,
         )

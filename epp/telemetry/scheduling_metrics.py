@@ -38,6 +38,9 @@ class SchedulingMetrics(Probe):
             ("extension_point", "plugin_type", "plugin_name"),
             lambda: HistogramSeries(buckets.SCHEDULING),
         )
+        self._errors, self._overruns, self._aside = [
+            Series(("extension_point", "plugin_type", "plugin_name"), Number) for _ in range(3)
+        ]
         self._rewrites: Series[Number] = Series(
             ("model_rewrite_name", "model_name", "target_model"), Number
         )
@@ -48,7 +51,20 @@ class SchedulingMetrics(Probe):
             registry.register(family)
 
     def plugin_timer(self, point: str, type_name: str, name: str) -> Timer:
-        return self._plugins[(point, label_text(type_name), label_text(name))].observe
+        labels = _labels(point, type_name, name)
+        for series in (self._errors, self._overruns):
+            series[labels].value += 0
+        self._aside[labels].value = 0  # a new configuration has it called again
+        return self._plugins[labels].observe
+
+    def plugin_failed(self, point: str, type_name: str, name: str, error: Exception) -> None:
+        self._errors[_labels(point, type_name, name)].value += 1
+
+    def plugin_overran(self, point: str, type_name: str, name: str, seconds: float) -> None:
+        self._overruns[_labels(point, type_name, name)].value += 1
+
+    def plugin_set_aside(self, point: str, type_name: str, name: str) -> None:
+        self._aside[_labels(point, type_name, name)].value = 1
 
     def scheduled(self, seconds: float, target: str, picked: Endpoint | None) -> None:
         self._cycles.observe(seconds)
@@ -63,6 +79,24 @@ class SchedulingMetrics(Probe):
         self._rewrites[names].value += 1
 
     def _families(self) -> Iterator[Numbers | Histograms]:
+        yield Numbers(
+            "epp_plugin_errors_total",
+            "Calls of a plugin that failed; it had no say in what was decided.",
+            "counter",
+            values_of(self._errors),
+        )
+        yield Numbers(
+            "epp_plugin_overruns_total",
+            "Calls of a plugin that took longer than its budget.",
+            "counter",
+            values_of(self._overruns),
+        )
+        yield Numbers(
+            "epp_plugin_set_aside",
+            "Whether a plugin is not called any more because it takes too long.",
+            "gauge",
+            values_of(self._aside),
+        )
         for prefix in _PREFIXES:
             yield Histograms(
                 f"{prefix}_scheduler_e2e_duration_seconds",
@@ -159,6 +193,10 @@ class _Tried:
             self.name = label_text(endpoint.pod or endpoint.name)
             self.namespace = label_text(endpoint.namespace)
             self.port = str(endpoint.port)
+
+
+def _labels(point: str, type_name: str, name: str) -> tuple[str, str, str]:
+    return point, label_text(type_name), label_text(name)
 
 
 def _ignore(_endpoint: Endpoint) -> None:

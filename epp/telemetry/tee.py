@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from epp.core.probe import Probe, Timer
+from epp.core.probe import Probe
 
 _REPORTS = tuple(name for name in vars(Probe) if not name.startswith("_"))
-_TIMERS = frozenset({"plugin_timer", "gap_timer"})
+_TIMERS = frozenset({"plugin_timer", "gap_timer", "load_gauge"})
 
 
 class Probes(Probe):
@@ -40,5 +40,5 @@ def _each(receivers: Sequence[Callable[..., None]]) -> Callable[..., None]:
     return report
 
 
-def _timers(makers: Sequence[Callable[..., Timer]]) -> Callable[..., Timer]:
+def _timers(makers: Sequence[Callable[..., Callable[..., None]]]) -> Callable[..., Any]:
     return lambda *args: _each([make(*args) for make in makers])

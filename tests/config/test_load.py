@@ -352,8 +352,8 @@ def test_both_groups_are_accepted_and_none_is_needed(head: str) -> None:
 
 def test_plugins_are_found_by_role_in_the_order_of_their_declaration() -> None:
     loaded = load(
-        "plugins: [{type: prefix-cache-scorer, name: p}, {type: queue-scorer},"
-        " {type: prefix-cache-scorer, name: q}]"
+        "plugins: [{type: byte-prefix-cache-producer, name: p}, {type: queue-scorer},"
+        " {type: byte-prefix-cache-producer, name: q}]"
     )
     assert [plugin.name for plugin in loaded.pre_request] == ["p", "q"]
     assert [plugin.name for plugin in loaded.endpoint_listeners] == ["p", "q"]

@@ -23,5 +23,15 @@ def test_two_keys_of_one_name_do_not_meet() -> None:
     assert data.get(other) is None
 
 
+def test_one_kind_of_data_may_come_from_several_producers() -> None:
+    data = CycleData()
+    assert data.every(SIZE) == []
+    data.set(SIZE.of("a"), 1)
+    data.set(SIZE.of("b"), 2)
+    data.set(DataKey("colour"), "red")
+    assert data.every(SIZE) == [1, 2]
+    assert data.get(SIZE) is None
+
+
 def test_a_key_prints_its_name() -> None:
     assert repr(SIZE) == "DataKey('size')"

@@ -6,6 +6,7 @@ from epp.core.errors import (
     BadRequestError,
     EppError,
     InternalError,
+    PreconditionFailedError,
     ResourceExhaustedError,
     ServiceUnavailableError,
 )
@@ -15,6 +16,7 @@ from epp.core.errors import (
     ("error", "status", "body"),
     [
         (BadRequestError("x"), 400, "inference gateway: BadRequest - x"),
+        (PreconditionFailedError("x"), 412, "inference gateway: PreconditionFailed - x"),
         (
             ResourceExhaustedError("x"),
             429,

@@ -79,6 +79,11 @@ def test_the_command_line_of_the_istio_page_is_taken_without_remark() -> None:
         ([], "total_running_requests_metric", "vllm:num_requests_running"),
         (["--tls-cipher-suites=A,,B"], "tls_cipher_suites", ("A", "", "B")),
         ([], "grpc_max_send_msg_bytes", 0),
+        ([], "plugin_dir", ()),
+        (["--plugin-dir=/a,/b", "--plugin-dir", "/a", "--plugin-dir="], "plugin_dir", ("/a", "/b")),
+        ([], "plugin_budget_seconds", 0.002),
+        ([], "plugin_hard_limit_seconds", 0.2),
+        (["--plugin-hard-limit=0"], "plugin_hard_limit_seconds", 0.0),
         (["--grpc-max-recv-msg-size=2147483647"], "grpc_max_recv_msg_bytes", 2**31 - 1),
     ],
 )

@@ -77,6 +77,9 @@ def test_every_upstream_flag_has_its_name_kind_and_default() -> None:
         "grpc-max-connection-age",
         "grpc-max-connection-age-grace",
         "cpu-profile",
+        "plugin-dir",
+        "plugin-budget",
+        "plugin-hard-limit",
     }
 
 

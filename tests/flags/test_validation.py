@@ -20,6 +20,9 @@ SELECTOR = "--endpoint-selector=app=vllm"
         ["--pool-name=p", "--metrics-cert-dir=d"],
         ["--metrics-cert-dir=d", "--metrics-endpoint-auth=false", "--metrics-client-ca-file=f"],
         ["--tls-min-version=VersionTLS13", "--tls-cipher-suites=, TLS_RSA_WITH_RC4_128_SHA"],
+        ["--plugin-budget=1s", "--plugin-hard-limit=1s"],
+        ["--plugin-budget=1s", "--plugin-hard-limit=0"],
+        ["--plugin-budget=0"],
     ],
 )
 def test_what_fits_together_is_taken(argv: list[str]) -> None:
@@ -54,6 +57,10 @@ def test_what_fits_together_is_taken(argv: list[str]) -> None:
             "it can only be set to 'http' or 'https'",
         ),
         (["--pool-name=p", "--pool-group=example.com"], "unknown group: example.com"),
+        (
+            ["--plugin-budget=1s"],
+            'the "plugin-hard-limit" flag must not be shorter than "plugin-budget"',
+        ),
         *(
             (["--pool-name=p", f"--{name}=0"], f'the "{name}" flag must be longer than 0')
             for name in ("refresh-metrics-interval", "refresh-prometheus-metrics-interval")

@@ -19,9 +19,11 @@ MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if GENERATED not in pa
 MIRRORED = (
     *("core", "plugins", "scheduling", "prefixcache", "datastore", "config", "flags", "http2"),
     "affinity",
+    "tokens",
     "tls",
     "kube",
     "discovery",
+    "own",
 )
 MAX_LINES = 400
 
@@ -57,7 +59,8 @@ def test_a_plugin_type_names_its_class_and_its_file(type_name: str) -> None:
         (path, node.name)
         for path in (PACKAGE / "plugins").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ClassDef) and f'@plugin("{type_name}"' in head(path, node)
+        if isinstance(node, ast.ClassDef)
+        and re.search(rf'@plugin\(\s*"{type_name}"', head(path, node))
     ]
     ((path, class_name),) = declared
     words = type_name.split("-")

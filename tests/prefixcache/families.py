@@ -1,6 +1,6 @@
 """Families of prompts that share prefixes, through the index and through its plain version.
 
-The plain version is the reference's own: chained XXH64 and dictionaries.
+The plain versions are the reference's own: chained XXH64, of bytes or of tokens, and dictionaries.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from random import Random
 
 from epp.prefixcache.hashing import BlockHasher
 from epp.prefixcache.index import PrefixIndex
-from tests.prefixcache.plain import PlainIndex, chained_hashes
+from tests.prefixcache.plain import PlainIndex, chained_hashes, chained_token_hashes
 
 FAMILIES_PER_WORLD = 20
 PROMPTS_PER_FAMILY = 8
@@ -38,6 +38,8 @@ class World:
         self._capacity = random.choice([1, 5, 40, 300, 3000])
         # Settled before every step, or never full: then all is exactly as in the plain one.
         self._settles = random.random() < 0.5
+        # As the producer that counts in tokens does.
+        self._with_rest = random.random() < 0.4
         self._hasher = BlockHasher(random.randbytes(32))
         self._index = PrefixIndex()
         self._plain = PlainIndex()
@@ -54,9 +56,17 @@ class World:
 
     def _route(self, text: bytes, model: str, salt: str) -> None:
         random = self._random
-        how = {"block_bytes": self._block_bytes, "max_blocks": ALL_BLOCKS}
-        hashes = self._hasher.hashes(text, model=model, cache_salt=salt, **how)
-        plain = chained_hashes(text, model=model, cache_salt=salt, **how)
+        size = self._block_bytes
+        hashes = self._hasher.hashes(
+            text,
+            model=model,
+            cache_salt=salt,
+            block_bytes=size,
+            max_blocks=ALL_BLOCKS,
+            with_rest=self._with_rest,
+        )
+        chained = chained_token_hashes if self._with_rest else chained_hashes
+        plain = chained(text, model=model, cache_salt=salt, block_bytes=size, max_blocks=ALL_BLOCKS)
         case = (text, model, salt, self._block_bytes)
         assert len(hashes) == len(plain), case
         if self._settles:

@@ -29,6 +29,25 @@ def chained_hashes(
     return tuple(hashes)
 
 
+def chained_token_hashes(
+    tokens: bytes, *, model: str, cache_salt: str, block_bytes: int, max_blocks: int
+) -> tuple[int, ...]:
+    """One 64-bit hash per block of tokens (four bytes each), a partial last one included.
+
+    b(i) = XXH64(block(i)), h(i) = XXH64(b(i) + h(i-1)), both as 8 bytes little-endian.
+
+    Source: llm-d-router v0.10, dataproducer/prefixhash.
+    """
+    link = xxh64_digest((model + cache_salt).encode("utf-8", "replace"))[::-1]
+    hashes: list[int] = []
+    for start in range(0, len(tokens), block_bytes)[:max_blocks]:
+        block = xxh64_digest(tokens[start : start + block_bytes])[::-1]
+        value = xxh64_intdigest(block + link)
+        link = value.to_bytes(8, "little")
+        hashes.append(value)
+    return tuple(hashes)
+
+
 class PlainIndex:
     """Which endpoint has probably cached which block.
 

@@ -13,9 +13,17 @@ HASHER = BlockHasher()
 
 
 def hashes(
-    text: bytes, *, model: str = "m", salt: str = "", block: int = 4, limit: int = 10_000
+    text: bytes,
+    *,
+    model: str = "m",
+    salt: str = "",
+    block: int = 4,
+    limit: int = 10_000,
+    rest: bool = False,
 ) -> list[int]:
-    made = HASHER.hashes(text, model=model, cache_salt=salt, block_bytes=block, max_blocks=limit)
+    made = HASHER.hashes(
+        text, model=model, cache_salt=salt, block_bytes=block, max_blocks=limit, with_rest=rest
+    )
     return [int(value) for value in made]
 
 
@@ -30,6 +38,22 @@ def test_a_prefix_has_the_same_hashes_in_a_longer_prompt(block: int, blocks: int
     whole = hashes(text, block=block)
     assert hashes(text[: blocks * block + block // 2], block=block) == whole[:blocks]
     assert len(whole) == HEAD + 100
+
+
+@pytest.mark.parametrize("blocks", [0, 1, HEAD - 1, HEAD, HEAD + 1, HEAD + 50])
+def test_a_rest_is_a_block_of_its_own_and_changes_no_other(blocks: int) -> None:
+    text = Random(5).randbytes(8 * blocks)
+    whole = hashes(text, block=8)
+    ends = [b"abc", b"abd", b"abc\0", b"abc\0\0\0\0\0", b"ab"]
+    made = [hashes(text + end, block=8, rest=True) for end in ends]
+    assert all(found[:-1] == whole for found in made)
+    assert len({found[-1] for found in made}) == len(ends)
+    assert hashes(text, block=8, rest=True) == whole
+
+
+def test_a_rest_behind_the_limit_does_not_count() -> None:
+    assert hashes(b"aaaabb", limit=1, rest=True) == hashes(b"aaaa")
+    assert len(hashes(b"aaaabb", limit=2, rest=True)) == 2
 
 
 def test_blocks_of_several_sizes_do_not_disturb_each_other() -> None:

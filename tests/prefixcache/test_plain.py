@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from xxhash import xxh64_intdigest
 
-from tests.prefixcache.plain import PlainIndex, chained_hashes
+from tests.prefixcache.plain import PlainIndex, chained_hashes, chained_token_hashes
 
 CHAT = (
     b'[{"role":"user","content":"a\\u003cb \\u0026 c\\u003ed"},'
@@ -47,6 +47,21 @@ def test_the_chain_starts_from_model_and_salt(seed: str, expected: int) -> None:
     assert xxh64_intdigest(seed.encode()) == expected
     first = xxh64_intdigest(b"aaaa" + expected.to_bytes(8, "little"))
     assert hashes(b"aaaa", model=seed) == [first]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        ((1, 2, 3, 4, 5), [0xBDEADA2071943583, 0x7AACFB531261B051, 0x7E59226481D5DBC3]),
+        ((1819043144, 1998597231, 1684828783, 33), [0x571866EC2AB1E505, 0xAC7817E690A262D9]),
+    ],
+)
+def test_hashes_of_tokens_are_those_of_the_reference(
+    tokens: tuple[int, ...], expected: list[int]
+) -> None:
+    text = b"".join(token.to_bytes(4, "little") for token in tokens)
+    made = chained_token_hashes(text, model="m", cache_salt="", block_bytes=8, max_blocks=99)
+    assert list(made) == expected
 
 
 def test_the_plain_index_drops_what_was_used_longest_ago() -> None:

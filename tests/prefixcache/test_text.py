@@ -58,6 +58,20 @@ def test_a_prompt_is_its_utf8(prompt: str, expected: bytes) -> None:
     assert prefix_bytes(RequestBody(model="m", prompt=prompt), ALL) == expected
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (RequestBody(model="m", prompts=("ab", "c")), b"abc"),
+        (RequestBody(model="m", prompts=(b"\1\0\0\0", "c")), b"\1\0\0\0c"),
+        (RequestBody(model="m", text=b'{"input":"x"}'), b'{"input":"x"}'),
+        (RequestBody(model="m"), b""),
+    ],
+)
+def test_other_kinds_of_requests_have_a_beginning_too(body: RequestBody, expected: bytes) -> None:
+    assert prefix_bytes(body, ALL) == expected
+    assert prefix_bytes(body, 2) == expected[:2]
+
+
 BLOCKS = st.builds(
     ContentBlock,
     type=st.sampled_from(["text", "image_url", ""]),

@@ -16,6 +16,7 @@ USAGE = Usage(prompt_tokens=7, completion_tokens=10, total_tokens=17, cached_tok
 M = "model_name target_model_name"
 MFP = f"{M} fairness_id priority"
 PLUGIN = "plugin_name plugin_type"
+LOAD = "endpoint_name namespace producer_name fairness_id priority"
 
 # fmt: off
 LAT = (
@@ -98,6 +99,25 @@ CATALOGUE = {
         ),
         ("llm_d_inference_scheduler_datalayer_poll_errors_total", "counter", "source_type", ""),
         (
+            "llm_d_inference_scheduler_disagg_decision_total",
+            "counter",
+            "model_name decision_type",
+            "",
+        ),
+        (
+            "llm_d_inference_scheduler_pd_decision_total",
+            "counter",
+            "model_name decision_type",
+            "",
+        ),
+        (
+            "llm_d_epp_disagg_decision_total",
+            "counter",
+            f"{PLUGIN} model_name decision_type",
+            "",
+        ),
+        ("llm_d_epp_pd_decision_total", "counter", f"{PLUGIN} model_name decision_type", ""),
+        (
             "llm_d_inference_scheduler_datalayer_extract_errors_total",
             "counter",
             "source_type extractor_type",
@@ -138,6 +158,26 @@ CATALOGUE = {
         ("llm_d_epp_prefix_indexer_size", "gauge", PLUGIN, ""),
         ("llm_d_epp_prefix_indexer_hit_ratio", "histogram", PLUGIN, RATIO),
         ("llm_d_epp_prefix_indexer_hit_bytes", "histogram", PLUGIN, HITB),
+        (
+            "llm_d_epp_disaggregatedset_strict_header_no_match_total",
+            "counter",
+            f"{PLUGIN} selector",
+            "",
+        ),
+        (
+            "llm_d_epp_disaggregatedset_revision_gating_share",
+            "gauge",
+            f"{PLUGIN} mode revision",
+            "",
+        ),
+        ("llm_d_epp_inflight_requests", "gauge", LOAD, ""),
+        ("llm_d_epp_inflight_tokens", "gauge", LOAD, ""),
+        ("llm_d_epp_encoder_cache_queries_total", "counter", f"{PLUGIN} modality", ""),
+        ("llm_d_epp_encoder_cache_hits_total", "counter", f"{PLUGIN} pod modality", ""),
+        ("llm_d_epp_encoder_cache_hit_ratio", "histogram", PLUGIN, RATIO),
+        ("epp_config_loads_total", "counter", "result", ""),
+        ("epp_config_last_load_successful", "gauge", "", ""),
+        ("epp_config_last_success_timestamp_seconds", "gauge", "", ""),
         ("llm_d_epp_flow_control_pool_saturation", "gauge", "inference_pool stage", ""),
         ("llm_d_epp_flow_control_stale_endpoints", "gauge", "detector", ""),
         (
@@ -159,6 +199,9 @@ CATALOGUE = {
         ("leader_election_master_status", "gauge", "name", ""),
         ("epp_event_loop_lag_seconds", "histogram", "", LAG),
         ("epp_scrape_interval_seconds", "gauge", "", ""),
+        ("epp_plugin_errors_total", "counter", f"extension_point {PLUGIN}", ""),
+        ("epp_plugin_overruns_total", "counter", f"extension_point {PLUGIN}", ""),
+        ("epp_plugin_set_aside", "gauge", f"extension_point {PLUGIN}", ""),
     ]
 }
 
@@ -188,6 +231,13 @@ def full() -> MetricsProbe:
         )
     probe.prefix_matched("prefix-cache-scorer", "x", 3, 4, 64)
     probe.prefix_index_sized("prefix-cache-scorer", "x", 12)
+    probe.disaggregated("disagg-profile-handler", "x", "t", "prefill-decode")
+    probe.pin_unmatched("disaggregatedset-rollout-screener", "x", "revision")
+    probe.revisions_weighed("disaggregatedset-rollout-screener", "x", "sum", {"r1": 1.0})
+    probe.load_gauge("inflight-load-producer", endpoint("a"), "alice", 3)(1, 100)
+    probe.media_sought("mm-embeddings-cache-producer", "x", "image", [endpoint("a")])
+    probe.media_matched("mm-embeddings-cache-producer", "x", 1, 2)
+    probe.config_loaded(True)
     probe.saturation_measured("utilization-detector", 0.5, 1)
     probe.poll_failed("metrics-data-source")
     probe.extract_failed("metrics-data-source", "core-metrics-extractor")

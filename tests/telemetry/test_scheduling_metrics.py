@@ -124,3 +124,26 @@ def test_rewrites_are_counted_and_bounded() -> None:
             return f'{name}{{model_name="{model}",model_rewrite_name="r",target_model="t"}}'
 
         assert [page[line(model)] for model in ("m0", "other", "pinned")] == [2, 50, 1]
+
+
+def test_what_plugins_do_wrong_is_counted_from_zero() -> None:
+    registry = CollectorRegistry()
+    metrics = SchedulingMetrics(registry, Datastore(), ())
+    labels = '{extension_point="Scorer",plugin_name="mine",plugin_type="my-scorer"}'
+    names = ("errors_total", "overruns_total", "set_aside")
+
+    def values() -> list[float]:
+        page = series(registry, "epp_plugin_")
+        assert set(page) == {f"epp_plugin_{name}{labels}" for name in names}
+        return [page[f"epp_plugin_{name}{labels}"] for name in names]
+
+    which = ("Scorer", "my-scorer", "mine")
+    metrics.plugin_timer(*which)
+    assert values() == [0, 0, 0]
+    metrics.plugin_failed(*which, ValueError())
+    metrics.plugin_overran(*which, 1.0)
+    metrics.plugin_overran(*which, 1.0)
+    metrics.plugin_set_aside(*which)
+    assert values() == [1, 2, 1]
+    metrics.plugin_timer(*which)
+    assert values() == [1, 2, 0]

@@ -2,127 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 from msgspec import Meta
 
 from epp.core.data import PREFIX_MATCH, DataKey, PrefixMatch
-from epp.core.decision import SchedulingResult
 from epp.core.endpoint import Endpoint
-from epp.core.plugin import (
-    EndpointListener,
-    Handle,
-    Params,
-    PreRequest,
-    Scorer,
-    Stability,
-    plugin,
-)
+from epp.core.plugin import Handle, Params, Scorer, Stability, plugin
 from epp.core.request import InferenceRequest
-from epp.prefixcache.hashing import BlockHasher, Hashes
-from epp.prefixcache.index import PrefixIndex
-from epp.prefixcache.text import prefix_bytes
-
-BYTES_PER_TOKEN = 4
-NO_MATCH = PrefixMatch(total_blocks=0, block_bytes=0, matched_blocks={})
 
 
 class PrefixCacheParams(Params, frozen=True):
-    """Zero and negative numbers mean the default, as in the 2025 release."""
+    """Who knows what endpoints have seen, and whether a long match is worth more than its share."""
 
-    block_size: Annotated[int, Meta(description="Bytes per block, unless the server tells.")] = 64
-    max_prefix_blocks_to_match: Annotated[int, Meta(description="Blocks to look at.")] = 256
-    lru_capacity_per_server: Annotated[
-        int, Meta(description="Blocks to remember per endpoint, unless the server tells.")
-    ] = 31250
+    prefix_match_info_producer_name: Annotated[
+        str, Meta(description="Producer of the matches; empty is the approximate one.")
+    ] = ""
+    match_length_weight: Annotated[
+        float, Meta(ge=0, le=1, description="How much the length of the match counts.")
+    ] = 0.0
+    match_length_scale_tokens: Annotated[
+        int, Meta(description="Tokens from which on a match could not be longer.")
+    ] = 8192
+
+    def problems(self) -> Iterable[tuple[str, str]]:
+        if self.match_length_weight > 0 and self.match_length_scale_tokens <= 0:
+            yield "matchLengthScaleTokens", "must be above 0 where matchLengthWeight is"
 
 
 @plugin("prefix-cache-scorer", params=PrefixCacheParams, stability=Stability.BETA)
-class PrefixCacheScorer(Scorer, PreRequest, EndpointListener):
+class PrefixCacheScorer(Scorer):
     """Prefer endpoints that have seen the longest prefix of the prompt.
 
-    score = blocks seen / blocks of the prompt. The index learns where each request was sent, so it
-    guesses what the model server's own cache holds. Where the first candidate reports its cache's
-    block size (tokens), blocks are 4 bytes per token; where an endpoint reports its number of
-    blocks, that is how many are remembered for it.
+    score = (1 - w) * r + w * min(1, matched tokens / scale)**2, where r is blocks seen / blocks of
+    the prompt and w the weight of the length, which is 0 by default: two prompts that were seen
+    whole are then worth the same, however much work the longer one saves.
 
-    Source: gateway-api-inference-extension 2aaf2a6, multi/prefix/plugin.go.
+    Source: llm-d-router v0.10, scheduling/scorer/prefix.
     """
 
     def __init__(self, params: PrefixCacheParams, handle: Handle) -> None:
-        defaults = PrefixCacheParams()
-        self._block_bytes = _positive(params.block_size, defaults.block_size)
-        self._max_blocks = _positive(
-            params.max_prefix_blocks_to_match, defaults.max_prefix_blocks_to_match
-        )
-        self._capacity = _positive(params.lru_capacity_per_server, defaults.lru_capacity_per_server)
-        self._probe = handle.probe
-        self._hasher = BlockHasher()
-        self._index = PrefixIndex()
-        self._key: DataKey[_Prompt] = DataKey("prefix-cache-scorer")
+        self._key = PREFIX_MATCH.of(params.prefix_match_info_producer_name)
+        self._weight = params.match_length_weight
+        self._scale = params.match_length_scale_tokens
+
+    @property
+    def consumes(self) -> Sequence[DataKey[PrefixMatch]]:
+        return [self._key]
 
     def score(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> Sequence[float]:
-        match = self._match(request, endpoints[0])
-        request.data.set(PREFIX_MATCH, match)
-        total = match.total_blocks
-        if not total:
+        match = request.data.get(self._key)
+        if match is None or match.total_blocks <= 0:
             return [0.0] * len(endpoints)
-        seen = match.matched_blocks
-        return [seen.get(endpoint.id, 0) / total for endpoint in endpoints]
-
-    def pre_request(self, request: InferenceRequest, result: SchedulingResult) -> None:
-        prompt = request.data.get(self._key)
-        if prompt is None or not prompt.match.total_blocks:
-            return
-        endpoint = result.picked[0]
-        match = prompt.match
-        self._probe.prefix_matched(
-            self.type,
-            self.name,
-            match.matched_blocks.get(endpoint.id, 0),
-            match.total_blocks,
-            match.block_bytes,
-        )
-        capacity = _positive(endpoint.metrics.cache_num_blocks, self._capacity)
-        self._index.add(endpoint.id, prompt.hashes, capacity=capacity)
-        self._probe.prefix_index_sized(self.type, self.name, len(self._index))
-
-    def endpoint_removed(self, endpoint_id: str) -> None:
-        self._index.remove(endpoint_id)
-        self._probe.prefix_index_sized(self.type, self.name, len(self._index))
-
-    def _match(self, request: InferenceRequest, first: Endpoint) -> PrefixMatch:
-        if request.body is None:
-            return NO_MATCH
-        reported = first.metrics.cache_block_size_tokens * BYTES_PER_TOKEN
-        block_bytes = _positive(reported, self._block_bytes)
-        known = request.data.get(self._key)
-        if known is not None and known.match.block_bytes == block_bytes:
-            # Another profile has asked before.
-            return known.match
-        hashes = self._hasher.hashes(
-            prefix_bytes(request.body, block_bytes * self._max_blocks),
-            model=request.target_model,
-            cache_salt=request.body.cache_salt,
-            block_bytes=block_bytes,
-            max_blocks=self._max_blocks,
-        )
-        match = PrefixMatch(
-            total_blocks=len(hashes),
-            block_bytes=block_bytes,
-            matched_blocks=self._index.match(hashes),
-        )
-        request.data.set(self._key, _Prompt(hashes, match))
-        return match
-
-
-class _Prompt(NamedTuple):
-    """What the scorer keeps with a request."""
-
-    hashes: Hashes
-    match: PrefixMatch
-
-
-def _positive(value: int, otherwise: int) -> int:
-    return value if value > 0 else otherwise
+        total, seen = match.total_blocks, match.matched_blocks
+        if not self._weight:
+            return [seen.get(endpoint.id, 0) / total for endpoint in endpoints]
+        tokens, weight, scale = match.block_tokens, self._weight, self._scale
+        matched = [seen.get(endpoint.id, 0) for endpoint in endpoints]
+        return [
+            (1 - weight) * blocks / total + weight * min(1.0, blocks * tokens / scale) ** 2
+            for blocks in matched
+        ]

@@ -1,195 +1,91 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from epp.core.data import PREFIX_MATCH
-from epp.core.decision import SchedulingResult
-from epp.core.endpoint import Endpoint
-from epp.core.request import ChatMessage, InferenceRequest
+from epp.core.data import PREFIX_MATCH, PrefixMatch
 from epp.plugins.scorers.prefix_cache import PrefixCacheParams, PrefixCacheScorer
-from tests.fakes import FakeProbe, endpoints, make_endpoint, make_handle, make_request, make_run
+from tests.fakes import endpoints, make_handle, make_request
 
 
-class World:
-    """A scorer with blocks of 4 bytes, and what it reported."""
-
-    def __init__(self, **params: Any) -> None:
-        self.probe = FakeProbe()
-        self.scorer = PrefixCacheScorer(
-            PrefixCacheParams(**{"block_size": 4} | params), make_handle(probe=self.probe)
-        )
-
-    def route(
-        self, request: InferenceRequest, candidates: Sequence[Endpoint], *picked: Endpoint
-    ) -> list[float]:
-        """Score, and send the request to the picked."""
-        scores = list(self.scorer.score(request, candidates))
-        run = make_run(*candidates, picked=picked)
-        self.scorer.pre_request(request, SchedulingResult("p", {"p": run}))
-        return scores
-
-    def scores(self, request: InferenceRequest, candidates: Sequence[Endpoint]) -> list[float]:
-        return list(self.scorer.score(request, candidates))
+def scores(matched: Mapping[str, int], total: int, *, size: int = 64, **params: Any) -> list[float]:
+    scorer = PrefixCacheScorer(PrefixCacheParams(**params), make_handle())
+    request = make_request()
+    key = PREFIX_MATCH.of(params.get("prefix_match_info_producer_name", ""))
+    request.data.set(key, PrefixMatch(total, size, matched))
+    return list(scorer.score(request, endpoints(0, 0)))
 
 
 @pytest.mark.parametrize(
-    ("prompt", "scores"),
+    ("matched", "total", "params", "expected"),
     [
-        ("aaaabbbbcccc", [1.0, 0.0]),
-        ("aaaabbbbcccccc", [1.0, 0.0]),
-        ("aaaabbbbxxxx", [2 / 3, 0.0]),
-        ("aaaabbbb", [1.0, 0.0]),
-        ("aaaaxxxxcccc", [1 / 3, 0.0]),
-        ("xaaabbbbcccc", [0.0, 0.0]),
-        ("aaa", [0.0, 0.0]),
-        ("", [0.0, 0.0]),
+        ({"default/a": 3}, 4, {}, [0.75, 0.0]),
+        ({"default/a": 3, "default/b": 4, "default/gone": 4}, 4, {}, [0.75, 1.0]),
+        ({}, 4, {}, [0.0, 0.0]),
+        ({}, 0, {}, [0.0, 0.0]),
+        # blocks of 16 tokens: 8 blocks are 128 tokens, a quarter of 512
+        ({"default/a": 8}, 16, {"match_length_weight": 1.0}, [1 / 16, 0.0]),
+        ({"default/a": 8}, 16, {"match_length_weight": 0.5}, [0.25 + 1 / 32, 0.0]),
+        ({"default/a": 32}, 64, {"match_length_weight": 1.0}, [1.0, 0.0]),
+        ({"default/a": 64}, 64, {"match_length_weight": 1.0}, [1.0, 0.0]),
+        ({"default/a": 4}, 4, {"prefix_match_info_producer_name": "mine"}, [1.0, 0.0]),
     ],
 )
-def test_the_score_is_the_share_of_blocks_seen_before(prompt: str, scores: list[float]) -> None:
-    world = World()
-    a, b = endpoints(0, 0)
-    world.route(make_request("aaaabbbbcccc"), [a, b], a)
-    assert world.scores(make_request(prompt), [a, b]) == scores
+def test_the_score_is_the_share_of_blocks_seen_and_if_wanted_the_length_of_the_match(
+    matched: Mapping[str, int], total: int, params: dict[str, Any], expected: list[float]
+) -> None:
+    params = {"match_length_scale_tokens": 512} | params
+    assert scores(matched, total, **params) == pytest.approx(expected)
 
 
-def test_what_was_only_scored_is_not_remembered() -> None:
-    world = World()
-    (a,) = endpoints(0)
-    world.scores(make_request("aaaabbbb"), [a])
-    assert world.scores(make_request("aaaabbbb"), [a]) == [0.0]
+def test_without_a_match_nobody_is_preferred() -> None:
+    scorer = PrefixCacheScorer(PrefixCacheParams(), make_handle())
+    assert scorer.score(make_request(), endpoints(0, 0)) == [0.0, 0.0]
 
 
-def test_only_the_first_of_several_picked_learns_the_prompt() -> None:
-    world = World()
-    a, b, c = endpoints(0, 0, 0)
-    world.route(make_request("aaaabbbb"), [a, b, c], b, a)
-    assert world.scores(make_request("aaaabbbb"), [a, b, c]) == [0.0, 1.0, 0.0]
+def test_a_match_of_another_producer_does_not_count() -> None:
+    scorer = PrefixCacheScorer(
+        PrefixCacheParams(prefix_match_info_producer_name="mine"), make_handle()
+    )
+    request = make_request()
+    request.data.set(PREFIX_MATCH.of(), PrefixMatch(1, 64, {"default/a": 1}))
+    assert scorer.score(request, endpoints(0)) == [0.0]
 
 
 @pytest.mark.parametrize(
-    "other",
-    [
-        make_request("aaaabbbb", target="other"),
-        make_request("aaaabbbb", cache_salt="salt"),
-        make_request(messages=[ChatMessage("user", "aaaabbbb")]),
-    ],
-    ids=["another target model", "another salt", "a chat"],
+    ("name", "key"),
+    [("", PREFIX_MATCH.of("approx-prefix-cache-producer")), ("mine", PREFIX_MATCH.of("mine"))],
 )
-def test_another_context_shares_nothing(other: InferenceRequest) -> None:
-    world = World()
-    (a,) = endpoints(0)
-    world.route(make_request("aaaabbbb"), [a], a)
-    assert world.scores(other, [a]) == [0.0]
+def test_it_needs_the_producer_that_it_names(name: str, key: object) -> None:
+    params = PrefixCacheParams(prefix_match_info_producer_name=name)
+    assert PrefixCacheScorer(params, make_handle()).consumes == [key]
 
 
-def test_chats_share_the_start_of_their_messages() -> None:
-    world = World()
-    a, b = endpoints(0, 0)
-    system = ChatMessage("system", "be brief " * 20)
-    world.route(make_request(messages=[system, ChatMessage("user", "one")]), [a, b], a)
-    first, second = world.scores(make_request(messages=[system, ChatMessage("user", "2")]), [a, b])
-    assert 0.8 < first < 1.0
-    assert second == 0.0
+@pytest.mark.parametrize(("weight", "scale", "problems"), [(0.0, 0, 0), (0.1, 0, 1), (0.1, 1, 0)])
+def test_a_length_needs_a_scale(weight: float, scale: int, problems: int) -> None:
+    params = PrefixCacheParams(match_length_weight=weight, match_length_scale_tokens=scale)
+    assert len(list(params.problems())) == problems
 
 
-@pytest.mark.parametrize(
-    ("reported", "own", "block_bytes"),
-    [(0, 4, 4), (16, 4, 64), (1, 64, 4), (0, 0, 64), (0, -1, 64)],
+@given(
+    st.integers(0, 100),
+    st.integers(1, 100),
+    st.floats(0, 1),
+    st.integers(1, 10_000),
+    st.integers(0, 1024),
 )
-def test_the_block_size_is_what_the_first_candidate_reports(
-    reported: int, own: int, block_bytes: int
+def test_scores_stay_within_0_and_1(
+    matched: int, total: int, weight: float, scale: int, size: int
 ) -> None:
-    world = World(block_size=own)
-    first = make_endpoint("a", cache_block_size_tokens=reported)
-    request = make_request("x" * 200)
-    world.scores(request, [first, make_endpoint("b", cache_block_size_tokens=3)])
-    match = request.data.get(PREFIX_MATCH)
-    assert match is not None
-    assert (match.block_bytes, match.total_blocks) == (block_bytes, 200 // block_bytes)
-
-
-def test_no_more_blocks_than_the_limit_are_looked_at() -> None:
-    world = World(max_prefix_blocks_to_match=2)
-    (a,) = endpoints(0)
-    world.route(make_request("aaaabbbbcccc"), [a], a)
-    assert world.scores(make_request("aaaabbbbxxxx"), [a]) == [1.0]
-
-
-@pytest.mark.parametrize(("reported", "own", "kept"), [(0, 2, 2), (3, 2, 3), (0, -1, 4)])
-def test_an_endpoint_remembers_as_many_blocks_as_it_reports(
-    reported: int, own: int, kept: int
-) -> None:
-    world = World(lru_capacity_per_server=own)
-    a = make_endpoint("a", cache_num_blocks=reported)
-    world.route(make_request("aaaabbbbccccdddd"), [a], a)
-    assert world.probe.index_sizes == [kept]
-
-
-def test_a_removed_endpoint_is_forgotten() -> None:
-    world = World()
-    a, b = endpoints(0, 0)
-    world.route(make_request("aaaabbbb"), [a, b], a)
-    world.scorer.endpoint_removed(a.id)
-    assert world.scores(make_request("aaaabbbb"), [a, b]) == [0.0, 0.0]
-    assert world.probe.index_sizes == [2, 0]
-
-
-def test_a_routed_prompt_is_reported_with_what_its_endpoint_had_seen() -> None:
-    world = World()
-    a, b = endpoints(0, 0)
-    world.route(make_request("aaaabbbb"), [a, b], a)
-    world.route(make_request("aaaabbbbcccc"), [a, b], a)
-    world.route(make_request("aaaabbbbcccc"), [a, b], b)
-    assert world.probe.prefix_matches == [(0, 2, 4), (2, 3, 4), (0, 3, 4)]
-    assert world.probe.index_sizes == [2, 3, 6]
-    assert world.probe.prefix_plugins == {("prefix-cache-scorer", world.scorer.name)}
-
-
-@pytest.mark.parametrize("prompt", [None, "aaa"])
-def test_a_request_without_a_full_block_leaves_no_trace(prompt: str | None) -> None:
-    world = World()
-    (a,) = endpoints(0)
-    assert world.route(make_request(prompt), [a], a) == [0.0]
-    assert world.probe.calls == []
-
-
-def test_a_request_that_was_never_scored_is_not_learnt() -> None:
-    world = World()
-    (a,) = endpoints(0)
-    result = SchedulingResult("p", {"p": make_run(a, picked=[a])})
-    world.scorer.pre_request(make_request("aaaabbbb"), result)
-    assert world.probe.calls == []
-
-
-def test_a_second_profile_does_not_hash_the_prompt_again() -> None:
-    world = World()
-    a, b = endpoints(0, 0)
-    request = make_request("aaaabbbb")
-    world.scores(request, [a, b])
-    match = request.data.get(PREFIX_MATCH)
-    world.scores(request, [b])
-    assert request.data.get(PREFIX_MATCH) is match
-
-
-def test_a_second_profile_with_another_block_size_has_a_match_of_its_own() -> None:
-    world = World()
-    request = make_request("aaaabbbb")
-    world.scores(request, endpoints(0))
-    world.scores(request, [make_endpoint("b", cache_block_size_tokens=2)])
-    match = request.data.get(PREFIX_MATCH)
-    assert match is not None
-    assert (match.block_bytes, match.total_blocks) == (8, 1)
-
-
-def test_two_scorers_do_not_share_what_they_know_of_a_request() -> None:
-    world, other = World(), World(block_size=8)
-    (a,) = endpoints(0)
-    request = make_request("aaaabbbb")
-    other.scores(request, [a])
-    world.route(request, [a], a)
-    assert (len(world.probe.prefix_matches), other.probe.prefix_matches) == (1, [])
-    assert world.scores(make_request("aaaabbbb"), [a]) == [1.0]
-    assert other.scores(make_request("aaaabbbb"), [a]) == [0.0]
+    found = scores(
+        {"default/a": min(matched, total)},
+        total,
+        size=size,
+        match_length_weight=weight,
+        match_length_scale_tokens=scale,
+    )
+    assert all(0.0 <= score <= 1.0 for score in found)

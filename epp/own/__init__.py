@@ -1,0 +1,1 @@
+"""Plugins that users bring along as Python files: loaded, limited, written and measured."""

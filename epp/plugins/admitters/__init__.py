@@ -1,0 +1,1 @@
+"""Refuse requests once their candidates are known."""

@@ -1,0 +1,1 @@
+"""Say whether another endpoint shall do a part of a request."""

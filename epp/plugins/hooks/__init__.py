@@ -1,0 +1,1 @@
+"""Act on headers, on decisions and on answers."""

@@ -1,0 +1,1 @@
+"""Make what other plugins decide by."""

@@ -1,0 +1,1 @@
+"""Remove endpoints once for all profiles."""

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from epp.core.slo import TPOT_HEADERS, TTFT_HEADERS, slo_ms
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"200", 200.0),
+        (b"12.5", 12.5),
+        (b"1e3", 1000.0),
+        (b"0", 0.0),
+        (b"-5", 0.0),
+        (b"", 0.0),
+        (b"soon", 0.0),
+        (b"\xff", 0.0),
+        (b"nan", 0.0),
+        (b"inf", 0.0),
+    ],
+)
+def test_an_objective_is_a_number_above_0_or_none(value: bytes, expected: float) -> None:
+    assert slo_ms({"x-llm-d-slo-ttft-ms": value}, TTFT_HEADERS) == expected
+
+
+def test_the_newer_header_comes_first() -> None:
+    headers = {"x-slo-tpot-ms": b"7", "x-slo-ttft-ms": b"9", "x-llm-d-slo-ttft-ms": b"8"}
+    assert slo_ms(headers, TPOT_HEADERS) == 7
+    assert slo_ms(headers, TTFT_HEADERS) == 8
+    assert slo_ms({}, TPOT_HEADERS) == 0
