@@ -20,6 +20,7 @@ from epp.config.load import DEFAULT_CONFIG, load_config
 from epp.core.clock import Clock
 from epp.core.decision import Decision
 from epp.core.endpoint import Endpoint, EndpointMetrics
+from epp.core.engine import Engine
 from epp.core.plugin import Handle
 from epp.core.request import InferenceRequest, RequestBody
 from epp.datastore.store import Datastore
@@ -32,7 +33,7 @@ from epp.extproc.relay import Relay
 from epp.extproc.stepping import start
 from epp.extproc.stream import Stream
 from epp.plugins.parsers.openai import OpenAIParser
-from epp.scrape.extract import Extractor, ScrapeSettings
+from epp.scrape.extract import MetricsReader
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
 from epp.telemetry.tee import Probes
@@ -178,12 +179,12 @@ def _chunk(inside: Inside) -> Callable[[], None]:
 
 def _page() -> Callable[[], None]:
     """Pages of one endpoint in turn, as no two are alike."""
-    page, extractor = MetricsPage(seed=1), Extractor(ScrapeSettings())
+    page, reader = MetricsPage(seed=1), MetricsReader(Engine())
     pages = itertools.cycle([page.read() for _ in range(50)])
     before = EndpointMetrics()
 
     def run() -> None:
-        assert extractor.extract(next(pages), before, 0.0) is not None
+        assert reader.extract(next(pages), before, 0.0) is not None
 
     return run
 

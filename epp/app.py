@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Protocol
 
@@ -31,10 +32,12 @@ from epp.http2.server import Server
 from epp.routing import Routing
 from epp.rpc import Services
 from epp.scrape.loop import Scraper
+from epp.scrape.plan import PolledSource, plan_scraping
 from epp.settings import grpc_limits, scrape_settings
 from epp.telemetry import logs
 from epp.telemetry.decisions import DecisionLog
 from epp.telemetry.metrics import MetricsProbe
+from epp.telemetry.pluginlog import PluginLog
 from epp.telemetry.profile import Profiler, save_profile
 from epp.telemetry.requestlog import RequestLog
 from epp.telemetry.saturationlog import SaturationLog
@@ -77,6 +80,7 @@ class Source(Protocol):
     async def open(self) -> None: ...
     def elector(self) -> Candidate | None: ...
     def authorize(self) -> Authorize | None: ...
+    def label_by_nodes(self, names: Mapping[str, str]) -> None: ...
     async def run(self) -> None: ...
 
 
@@ -128,6 +132,7 @@ class App:
             self._decisions,
             RequestLog(),
             SaturationLog(self._clock),
+            PluginLog(self._clock),
             self._scrape_interval,
         )
         self._random = Random()
@@ -135,10 +140,12 @@ class App:
         handle = Handle(self._random, self._clock, self._probe, self._scrape_interval)
         self._routing = Routing(options, self._datastore, handle)
         self._source = self._find_source()
+        self._source.label_by_nodes(self._routing.config.data_layer.node_labels())
         self._candidate = self._find_candidate()
         self._tls, self._metrics_tls = self._find_certificates()
+        self._scrape_settings = scrape_settings(options)
         self._scraper = Scraper(
-            self._datastore, scrape_settings(options), self._clock, probe=self._probe
+            self._datastore, self._polled_sources(), self._clock, probe=self._probe
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -168,7 +175,7 @@ class App:
                 tasks,
                 decision_timeout_seconds=options.decision_timeout_seconds,
             )
-            self._routing.changed.append(processor.use)
+            self._routing.changed += [processor.use, self._data_layer_changed]
             streams = processor.services
             if self._metrics.streams is not None:
                 streams = counted(streams, self._metrics.streams, self._clock)
@@ -181,7 +188,7 @@ class App:
                 tasks.create_task(self._refresh_pool()),
                 tasks.create_task(watch_loop(self._metrics.loop_lagged, self._clock)),
             ]
-            if options.config_file and options.config_reload:
+            if options.config_reload and (options.config_file or options.plugin_dir):
                 loops.append(tasks.create_task(self._routing.follow()))
             if options.enable_cert_reload:
                 tls = [port for port in (self._tls, self._metrics_tls) if port]
@@ -249,6 +256,17 @@ class App:
             random=self._random,
             on_models=self._metrics.pin_models,
         )
+
+    def _polled_sources(self) -> Sequence[PolledSource]:
+        return plan_scraping(self._scrape_settings, self._routing.config.data_layer)
+
+    def _data_layer_changed(self, routing: Routing) -> None:
+        """Read of endpoints what the configuration in force wants read."""
+        self._source.label_by_nodes(routing.config.data_layer.node_labels())
+        try:
+            self._scraper.use(self._polled_sources())
+        except StartError as error:
+            logs.error(logger, "Endpoints are read as before", error=str(error))
 
     def _find_candidate(self) -> Candidate | None:
         if not self._options.ha_enable_leader_election:

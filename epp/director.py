@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Sequence
 from random import Random
 
+from epp.conditional import check_cached
 from epp.core.data import AGENT_IDENTITY, CycleData
 from epp.core.decision import Decision, ProfileRun, SchedulingResult
 from epp.core.endpoint import Endpoint
@@ -33,6 +34,7 @@ from epp.datastore.store import Datastore
 from epp.exchange import Exchange
 from epp.following import Following, ResponseHooks
 from epp.hooks import RequestHooks
+from epp.parsing import ParserChoice
 from epp.scheduling.scheduler import Scheduler
 
 DESTINATION_HEADER = "x-gateway-destination-endpoint"
@@ -53,7 +55,7 @@ class Director:
     def __init__(
         self,
         *,
-        parser: Parser,
+        parsing: ParserChoice,
         scheduler: Scheduler,
         datastore: Datastore,
         hooks: RequestHooks,
@@ -63,7 +65,7 @@ class Director:
         honour_subset: bool = True,
         emit_scores: bool = False,
     ) -> None:
-        self._parser = parser
+        self._parsing = parsing
         self._scheduler = scheduler
         self._datastore = datastore
         self._hooks = hooks
@@ -83,18 +85,22 @@ class Director:
             return self._route_unread(incoming)
         data = self._hooks.open_data()
         self._hooks.process_headers(incoming.headers, data)
-        body = self._parser.parse(incoming.headers, incoming.body)
+        parser = self._parsing.choose(incoming.headers)
+        body = parser.parse(incoming.headers, incoming.body)
         request = self._apply_policies(incoming, body, data)
         exchange.name_models(
             request.incoming_model, request.target_model, request.fairness_id, request.priority
         )
+        if body.follows_answer:
+            exchange.read_usage(parser.usage_reader)
         endpoints = self._candidates(incoming)
         await self._admit(request, endpoints)
         endpoints = self._hooks.screen(request, endpoints)
         await self._hooks.produce(request, endpoints)
         self._hooks.admit(request, endpoints)
         result = self._scheduler.schedule(request, endpoints)
-        outgoing = self._outgoing_body(request, incoming.body)
+        check_cached(request, result)
+        outgoing = _outgoing_body(parser, request, incoming.body)
         changes = self._tell(exchange, request, result)
         return self._decision(request, result, outgoing, changes)
 
@@ -108,7 +114,11 @@ class Director:
             headers=headers,
             body=body,
             incoming_model=body.model or "",
-            target_model=self._target_model(headers, body.model),
+            target_model=(
+                self._target_model(headers, body.model)
+                if body.takes_model
+                else _first(headers, REWRITE_HEADERS) or body.model or ""
+            ),
             priority=self._datastore.priority(_first(headers, OBJECTIVE_HEADERS)),
             fairness_id=(
                 _first(headers, FAIRNESS_HEADERS)
@@ -155,11 +165,6 @@ class Director:
         if self._responses:
             exchange.follow(Following(self._responses, request, result))
         return changes
-
-    def _outgoing_body(self, request: InferenceRequest, body: bytes) -> bytes:
-        if request.body is not None and request.target_model == request.body.model:
-            return body
-        return self._parser.rename_model(body, request.target_model)
 
     def _decision(
         self,
@@ -208,6 +213,14 @@ class Director:
         )
         result = SchedulingResult(primary=run.profile, profiles={run.profile: run})
         return self._decision(request, result, None)
+
+
+def _outgoing_body(parser: Parser, request: InferenceRequest, body: bytes) -> bytes:
+    """The client's body, with another model's name in it where it was rewritten."""
+    read = request.body
+    if read is not None and (not read.takes_model or request.target_model == read.model):
+        return body
+    return parser.rename_model(body, request.target_model)
 
 
 def _request_id(headers: Headers) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 from epp.core.clock import Clock
@@ -9,15 +10,21 @@ from epp.core.decision import Decision
 from epp.core.endpoint import Endpoint, join_host_port, split_host_port
 from epp.core.probe import Probe, Timer
 from epp.core.request import DEFAULT_FAIRNESS_ID, RequestKey
-from epp.core.response import Metadata, ResponseEnd, ResponseStart, Termination
+from epp.core.response import (
+    Metadata,
+    NoUsageReader,
+    ResponseEnd,
+    ResponseStart,
+    Termination,
+    UsageReader,
+)
 from epp.datastore.store import Datastore
 from epp.following import Following
-from epp.usage import EventUsageReader, JsonUsageReader
 
 DEBUG_HEADER = ("x-went-into-resp-headers", b"true")
 MODEL_SERVER_ERROR = "ModelServerError"
 
-UsageReader: TypeAlias = JsonUsageReader | EventUsageReader
+UsageReading: TypeAlias = Callable[[bool], UsageReader]
 
 _UNKNOWN = RequestKey()
 
@@ -48,6 +55,7 @@ class Exchange:
         "_reader",
         "_received_at",
         "_response_bytes",
+        "_usage_reading",
     )
 
     def __init__(self, *, clock: Clock, probe: Probe, datastore: Datastore) -> None:
@@ -60,6 +68,7 @@ class Exchange:
         self._first_chunk_at: float | None = None
         self._gap_passed: Timer | None = None
         self._error_code = ""
+        self._usage_reading: UsageReading = _no_usage
         self._reader: UsageReader | None = None
         self._following: Following | None = None
         self._response_bytes = 0
@@ -78,6 +87,10 @@ class Exchange:
     ) -> None:
         """What the client and the rewrite called the model, and whose request it is."""
         self._key = RequestKey(incoming, target, fairness_id, priority)
+
+    def read_usage(self, reading: UsageReading) -> None:
+        """How to read the usage in the answer, asked whether that comes in events."""
+        self._usage_reading = reading
 
     def follow(self, following: Following) -> None:
         """Plugins want to hear of the answer; they hear of its end even if there is none."""
@@ -116,7 +129,7 @@ class Exchange:
         self._is_streaming = b"text/event-stream" in headers.get("content-type", b"")
         if self._is_routed:  # of anything else nobody counts the tokens
             self._answered_at = self._clock.now()
-            self._reader = EventUsageReader() if self._is_streaming else JsonUsageReader()
+            self._reader = self._usage_reading(self._is_streaming)
         if served and self._picked and served != self._picked[0].destination:
             self._compare(served)
         return self._following.started(response) if self._following is not None else ()
@@ -188,3 +201,7 @@ class Exchange:
             if endpoint.destination == actual:
                 return
             self._datastore.passed_over(endpoint.id)
+
+
+def _no_usage(_is_streaming: bool) -> UsageReader:
+    return NoUsageReader()

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 POLL_SECONDS = 0.5
 
-FileStates: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+FileStates: TypeAlias = tuple[tuple[str, tuple[int, int, int] | None], ...]
+Files: TypeAlias = Sequence[Path] | Callable[[], Sequence[Path]]
+"""Files to look at, or what finds them anew each time."""
 
 
 def file_states(paths: Sequence[Path]) -> FileStates:
-    """What differs when a file was written or replaced; None for one that is not there.
+    """What differs when a file came, went, was written or replaced; None where there is none.
 
     Looked at is the file that a path leads to, so that a ConfigMap's change of links counts.
     """
-    return tuple([_state_of(path) for path in paths])
+    return tuple([(str(path), _state_of(path)) for path in paths])
 
 
 async def changes(
-    paths: Sequence[Path],
+    files: Files,
     *,
     since: FileStates | None = None,
     settle: bool = False,
@@ -35,21 +37,25 @@ async def changes(
     """
     known = since
     while True:
-        states = file_states(paths)
+        states = _states(files)
         if states != known:
-            known = await _settled(paths, states, poll_seconds) if settle else states
+            known = await _settled(files, states, poll_seconds) if settle else states
             yield
         await asyncio.sleep(poll_seconds)
 
 
-async def _settled(paths: Sequence[Path], states: FileStates, seconds: float) -> FileStates:
+async def _settled(files: Files, states: FileStates, seconds: float) -> FileStates:
     """The states that are still the same after some time."""
     while True:
         await asyncio.sleep(seconds)
-        later = file_states(paths)
+        later = _states(files)
         if later == states:
             return states
         states = later
+
+
+def _states(files: Files) -> FileStates:
+    return file_states(files() if callable(files) else files)
 
 
 def _state_of(path: Path) -> tuple[int, int, int] | None:

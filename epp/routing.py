@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from difflib import unified_diff
 from pathlib import Path
@@ -20,16 +20,18 @@ from epp.config.findings import ConfigError, Severity
 from epp.config.load import LoadedConfig, load_config
 from epp.core.endpoint import Endpoint
 from epp.core.errors import StartError
-from epp.core.plugin import EndpointListener, Handle
+from epp.core.plugin import REGISTRY, EndpointListener, Handle, PluginType
 from epp.core.probe import Probe
 from epp.core.request import InferenceRequest, RequestBody
 from epp.datastore.store import Datastore
 from epp.director import Director
-from epp.filewatch import changes
+from epp.filewatch import FileStates, changes, file_states
 from epp.flags.options import Options
 from epp.following import ResponseHooks
 from epp.hooks import RequestHooks
-from epp.plugins.parsers.openai import OpenAIParser
+from epp.own.limits import limited
+from epp.own.loading import OwnPluginError, files_in, load_own
+from epp.parsing import ParserChoice
 from epp.scheduling.scheduler import Scheduler
 from epp.settings import config_text
 from epp.telemetry import logs
@@ -51,6 +53,8 @@ class Routing:
         self._options = options
         self._datastore = datastore
         self._handle = handle
+        self._own_files: FileStates = ()
+        self._catalogue: Mapping[str, PluginType] = {}
         self.config = self._load(None)
         self.director = self._direct(self.config)
         for listener in self.config.endpoint_listeners:
@@ -108,10 +112,11 @@ class Routing:
                 name,
                 self._handle,
                 os.environ,
+                catalogue=self._types(),
                 allow_experimental=self._options.allow_experimental_plugins,
                 before=before,
             )
-        except ConfigError as error:
+        except (ConfigError, OwnPluginError) as error:
             raise StartError(str(error)) from None
         for finding in config.findings:
             report = logger.warning if finding.severity is Severity.WARNING else logger.info
@@ -122,10 +127,27 @@ class Routing:
             logs.log(logger, 0, "Loaded configuration", source=name)
         return config
 
+    def _types(self) -> Mapping[str, PluginType]:
+        """The plugin types there are; own ones are the same as before if no file has changed.
+
+        Raises:
+            OwnPluginError: a file is wrong.
+        """
+        options = self._options
+        states = file_states(files_in(options.plugin_dir))
+        if not self._catalogue or states != self._own_files:
+            self._catalogue = limited(
+                load_own(options.plugin_dir, REGISTRY),
+                options.plugin_budget_seconds,
+                options.plugin_hard_limit_seconds,
+            )
+            self._own_files = states
+        return self._catalogue
+
     def _direct(self, config: LoadedConfig) -> Director:
         options, probe, plugins = self._options, self._handle.probe, config.plugins
         return Director(
-            parser=OpenAIParser(),
+            parsing=ParserChoice(config.parsers),
             scheduler=config.scheduler,
             datastore=self._datastore,
             hooks=RequestHooks(plugins, config.producers, config.saturation, probe),
@@ -164,7 +186,11 @@ class Routing:
         self._datastore.subscribe(added=_ignore, removed=listener.endpoint_removed)
 
     def _changes(self) -> AsyncIterator[None]:
-        return changes([Path(self._options.config_file)], settle=True)
+        return changes(self._watched, settle=True)
+
+    def _watched(self) -> list[Path]:
+        config = [Path(self._options.config_file)] if self._options.config_file else []
+        return [*config, *files_in(self._options.plugin_dir)]
 
 
 def _without(

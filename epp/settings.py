@@ -6,11 +6,12 @@ import logging
 from pathlib import Path
 
 from epp.config.load import DEFAULT_CONFIG
+from epp.core.engine import KV_CACHE_SPECS, Engine
 from epp.core.errors import StartError
+from epp.core.metricspec import MetricSpec
 from epp.flags.options import Options
 from epp.http2.limits import Limits
-from epp.scrape.extract import KV_CACHE_SPECS, ScrapeSettings
-from epp.scrape.spec import MetricSpec
+from epp.scrape.plan import ScrapeSettings
 from epp.telemetry import logs
 
 logger = logging.getLogger("setup")
@@ -45,12 +46,15 @@ def scrape_settings(options: Options) -> ScrapeSettings:
     if options.kv_metric_given:
         named = _spec(options, "kv-cache-usage-percentage-metric", "KVCacheUtilization")
         kv_cache = (named,) if named else ()
-    return ScrapeSettings(
+    engine = Engine(
         waiting=_spec(options, "total-queued-requests-metric", "TotalQueuedRequests"),
         running=_spec(options, "total-running-requests-metric", "TotalRunningRequests"),
         kv_cache=kv_cache,
         lora=_spec(options, "lora-info-metric", "LoraRequestInfo"),
         cache_info=_spec(options, "cache-info-metric", "CacheConfigInfo"),
+    )
+    return ScrapeSettings(
+        engine=engine,
         interval_seconds=options.refresh_metrics_interval_seconds,
         path=options.model_server_metrics_path,
         scheme=options.model_server_metrics_scheme,

@@ -122,9 +122,11 @@ class _Explaining:
         yield self._line(f"    pluginRef: {_scalar(detector.name)}", self._from(path))
 
     def _request_handler(self) -> Iterator[str]:
-        yield "requestHandler:"
-        yield "  parsers:"
-        for i, parser in enumerate(self._config.parsers):
+        parsers = [p for p in self._config.parsers if p in self._config.plugins]
+        if parsers:
+            yield "requestHandler:"
+            yield "  parsers:"
+        for i, parser in enumerate(parsers):
             origin = self._from(f"$.requestHandler.parsers[{i}].pluginRef")
             yield self._line(f"  - pluginRef: {_scalar(parser.name)}", origin)
 

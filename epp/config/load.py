@@ -13,17 +13,13 @@ from epp.config.flowcontrol import check_flow_control
 from epp.config.needs import add_producers, in_order
 from epp.config.older import declarations
 from epp.config.profiles import ProfilePlan, find_handler, plan_profiles
-from epp.config.references import (
-    DataLayer,
-    find_data_layer,
-    find_discovery,
-    find_parsers,
-)
+from epp.config.references import find_data_layer, find_discovery, find_parsers
 from epp.config.saturation import DEFAULT_DETECTOR, read_thresholds, referenced_detector
 from epp.config.schema import NEW_GROUP, ConfigSection
 from epp.config.shape import FLOW_CONTROL, check_kind, read_gates, read_shape
 from epp.config.shelf import Entry, Rules, Shelf
 from epp.core.call import in_role
+from epp.core.datalayer import DataLayer
 from epp.core.plugin import (
     REGISTRY,
     DataProducer,
@@ -123,7 +119,7 @@ def load_config(
     shelf.declare(declarations(sections, is_old=not rules.is_strict), refused)
     check_flow_control(config.flow_control, findings, is_on=gates[FLOW_CONTROL])
     discovery = find_discovery(config, shelf, findings)
-    data_layer = find_data_layer(config, shelf)
+    data_layer = find_data_layer(config, shelf, findings)
     profiles = plan_profiles(config.scheduling_profiles or (), shelf, findings)
     handler = find_handler(len(config.scheduling_profiles or ()), shelf, findings)
     detector, notices = _find_detector(config, shelf, findings, handle, environment or {})

@@ -21,6 +21,8 @@ def add_producers(shelf: Shelf, findings: Findings) -> None:
         for key, needed_by in missing.items():
             tried.add(key)
             path = shelf.entries[needed_by].path.removesuffix(".parameters")
+            if shelf.is_refused(key.producer):
+                continue  # that is told already
             if key.producer != key.default_producer:
                 findings.error(
                     path,

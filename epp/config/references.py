@@ -4,29 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from epp.config.findings import Findings
 from epp.config.schema import NEW_GROUP, ConfigSection, ReferenceSection
 from epp.config.shelf import Shelf
-from epp.core.plugin import DataSource, Discovery, Extractor, Parser
+from epp.core.datalayer import DataLayer, DataSource, Extractor, SourceUse
+from epp.core.plugin import Discovery, Parser
+from epp.formats.bodyalone import BodyAloneParser
 
-DEFAULT_PARSER = "openai-parser"
 NEWER_PARSERS = ("openai-parser", "anthropic-parser", "vllmhttp-parser", "passthrough-parser")
-
-
-class SourceUse(msgspec.Struct, frozen=True):
-    """A data source, and what is taken from it."""
-
-    source: DataSource
-    extractors: tuple[Extractor, ...]
-
-
-class DataLayer(msgspec.Struct, frozen=True):
-    """What is read about endpoints; with ``has_defaults`` the usual metrics are, too."""
-
-    sources: tuple[SourceUse, ...] = ()
-    has_defaults: bool = True
 
 
 def find_discovery(config: ConfigSection, shelf: Shelf, findings: Findings) -> Discovery | None:
@@ -58,12 +43,17 @@ def find_discovery(config: ConfigSection, shelf: Shelf, findings: Findings) -> D
 
 
 def find_parsers(config: ConfigSection, shelf: Shelf, findings: Findings) -> list[Parser]:
-    """The parsers in the order of their choice; a name that is not declared may be a type."""
+    """The parsers in the order of their choice; a name that is not declared may be a type.
+
+    Where a file of the older group names none, bodies are read as the 2025 release does: it does
+    not look at paths.
+    """
     references, path = _parser_references(config, findings)
     found: list[Parser] = []
     if not references:
-        names = NEWER_PARSERS if config.api_version == NEW_GROUP else (DEFAULT_PARSER,)
-        for name in names:
+        if config.api_version != NEW_GROUP:
+            return [BodyAloneParser()]
+        for name in NEWER_PARSERS:
             plugin = shelf.plugins.get(name) or shelf.add(name, "no parser is configured")
             if isinstance(plugin, Parser):
                 found.append(plugin)
@@ -78,7 +68,7 @@ def find_parsers(config: ConfigSection, shelf: Shelf, findings: Findings) -> lis
     return found
 
 
-def find_data_layer(config: ConfigSection, shelf: Shelf) -> DataLayer:
+def find_data_layer(config: ConfigSection, shelf: Shelf, findings: Findings) -> DataLayer:
     """The sources with their extractors."""
     layer = config.data_layer
     if layer is None:
@@ -98,9 +88,18 @@ def find_data_layer(config: ConfigSection, shelf: Shelf) -> DataLayer:
             )
             for j, extractor in enumerate(section.extractors or ())
         ]
-        if source is not None:
-            uses.append(SourceUse(source, tuple([e for e in extractors if e is not None])))
-    return DataLayer(tuple(uses), layer.inject_defaults)
+        if source is None:
+            continue
+        use = SourceUse(source, tuple([e for e in extractors if e is not None]))
+        uses.append(use)
+        if len(use.extractors) == len(extractors):
+            for j, text in use.problems():
+                findings.error(f"{path}.extractors[{j}].pluginRef", "wrong-role", text)
+    found = DataLayer(tuple(uses), layer.inject_defaults)
+    if not layer.sources:
+        for text in found.problems():
+            findings.error("$.dataLayer.sources", "wrong-value", text)
+    return found
 
 
 def _parser_references(

@@ -14,7 +14,8 @@ class EndpointMetrics(msgspec.Struct, frozen=True):
 
     ``kv_cache_ratio`` is 0..1; ``active_models`` and ``waiting_models`` are names of LoRA adapters;
     ``cache_block_size_tokens`` and ``cache_num_blocks`` are 0 where the server does not tell.
-    ``attributes`` are what further extractors made, as ``NAME/EXTRACTOR``.
+    ``attributes`` are what further extractors made, as ``NAME/EXTRACTOR``; ``served_models`` the
+    models with what they are adapters of (empty for none), where somebody reads them.
     """
 
     waiting_queue_size: int = 0
@@ -27,6 +28,7 @@ class EndpointMetrics(msgspec.Struct, frozen=True):
     cache_num_blocks: int = 0
     updated_at: float | None = None
     attributes: Mapping[str, float] = {}
+    served_models: Mapping[str, str] = {}
 
 
 class Endpoint(msgspec.Struct, frozen=True, eq=False):
@@ -34,7 +36,7 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False):
 
     Values, replaced at every scrape: state about an endpoint is keyed by ``id``
     (``namespace/name``), never by the object. ``pod`` is the name of the one it is in, empty
-    where it comes from a file; ``metrics_port`` 0 means ``port``.
+    where it comes from a file, and so is ``node_address``; ``metrics_port`` 0 means ``port``.
     """
 
     id: str
@@ -46,6 +48,7 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False):
     metrics: EndpointMetrics = EndpointMetrics()
     pod: str = ""
     metrics_port: int = 0
+    node_address: str = ""
 
     @property
     def destination(self) -> str:

@@ -334,14 +334,6 @@ class Discovery(Plugin):
     """Declares where endpoints come from; the work is done by the room that owns the source."""
 
 
-class DataSource(Plugin):
-    """Declares what is read about endpoints, and how; the work is done by the scrape loop."""
-
-
-class Extractor(Plugin):
-    """Declares what of a source's data becomes part of an endpoint."""
-
-
 P = TypeVar("P", bound=Params)
 T = TypeVar("T", bound=Plugin)
 PlainFactory = TypeVar("PlainFactory", bound=Callable[[], Plugin])

@@ -81,22 +81,38 @@ class Datastore:
         self._priorities: dict[str, int] = {}
         self._added: list[Callable[[Endpoint], None]] = []
         self._removed: list[Callable[[str], None]] = []
+        self._relabelled: list[Callable[[Endpoint], None]] = []
 
     def subscribe(
-        self, *, added: Callable[[Endpoint], None], removed: Callable[[str], None]
+        self,
+        *,
+        added: Callable[[Endpoint], None],
+        removed: Callable[[str], None],
+        relabelled: Callable[[Endpoint], None] | None = None,
     ) -> None:
-        """Call back, at once, for every endpoint that comes (those here already too) or goes."""
+        """Call back, at once, for every endpoint that comes (those here already too) or goes.
+
+        ``relabelled`` gets those that stay and have other labels.
+        """
         self._added.append(added)
         self._removed.append(removed)
+        if relabelled is not None:
+            self._relabelled.append(relabelled)
         for endpoint in self.endpoints():
             added(endpoint)
 
     def unsubscribe(
-        self, *, added: Callable[[Endpoint], None], removed: Callable[[str], None]
+        self,
+        *,
+        added: Callable[[Endpoint], None],
+        removed: Callable[[str], None],
+        relabelled: Callable[[Endpoint], None] | None = None,
     ) -> None:
         """End what ``subscribe`` began."""
         self._added.remove(added)
         self._removed.remove(removed)
+        if relabelled is not None:
+            self._relabelled.remove(relabelled)
 
     def set_pool(self, pool: Pool | None) -> None:
         """The pool appeared, or went away."""
@@ -119,6 +135,8 @@ class Datastore:
                 if known.labels != endpoint.labels:
                     entry.endpoint = msgspec.structs.replace(known, labels=endpoint.labels)
                     self._forget_candidates()
+                    for relabelled in self._relabelled:
+                        relabelled(entry.endpoint)
                 return
             self.remove_endpoint(endpoint.id)
         self._entries[endpoint.id] = _Entry(endpoint)
@@ -148,9 +166,18 @@ class Datastore:
         entry = self._entries.get(endpoint_id)
         if entry is None:
             return
-        entry.endpoint = msgspec.structs.replace(entry.endpoint, metrics=metrics)
         entry.is_reachable = entry.is_known = True
         entry.lost = entry.unreadable = 0
+        self._know(entry, metrics)
+
+    def metrics_completed(self, endpoint_id: str, metrics: EndpointMetrics) -> None:
+        """More became known of an endpoint, which says nothing of its load."""
+        entry = self._entries.get(endpoint_id)
+        if entry is not None:
+            self._know(entry, metrics)
+
+    def _know(self, entry: _Entry, metrics: EndpointMetrics) -> None:
+        entry.endpoint = msgspec.structs.replace(entry.endpoint, metrics=metrics)
         if self._members is not None and entry.position >= 0:
             self._members[entry.position] = entry.endpoint
             self._candidates = None
@@ -259,9 +286,18 @@ def _shown(usable: Sequence[_Entry]) -> list[Endpoint]:
         return [entry.endpoint for entry in usable]
     mean = _mean(known)
     return [
-        entry.endpoint if entry.is_known else msgspec.structs.replace(entry.endpoint, metrics=mean)
-        for entry in usable
+        entry.endpoint if entry.is_known else _taken_for(mean, entry.endpoint) for entry in usable
     ]
+
+
+def _taken_for(mean: EndpointMetrics, endpoint: Endpoint) -> Endpoint:
+    """An endpoint whose load nobody knows; what else is known of it stays."""
+    known = endpoint.metrics
+    if known.attributes or known.served_models:
+        mean = msgspec.structs.replace(
+            mean, attributes=known.attributes, served_models=known.served_models
+        )
+    return msgspec.structs.replace(endpoint, metrics=mean)
 
 
 def _mean(known: Sequence[EndpointMetrics]) -> EndpointMetrics:

@@ -1,7 +1,8 @@
 """Watches the cluster for what the pool is made of.
 
 Pool and pods must be readable; objectives and rewrite rules need not be, nor need the cluster know
-them. Of both there are two API groups, which are watched side by side.
+them. Of both there are two API groups, which are watched side by side. Nodes are watched once
+somebody wants their labels; they need not be readable either.
 
 Source: gateway-api-inference-extension 2aaf2a6 and llm-d-router v0.10, pkg/epp/server.
 """
@@ -35,6 +36,7 @@ from epp.kube.objects import (
     InferenceModelRewrite,
     InferenceObjective,
     InferencePool,
+    Node,
     Pod,
 )
 from epp.kube.reflector import Kind, Reflector
@@ -49,6 +51,7 @@ OPTIONAL_SECONDS = 5.0
 
 _POOL_VERSIONS = {STABLE_GROUP: "v1", EXPERIMENTAL_GROUP: "v1alpha2"}
 _OPTIONAL_VERSION = "v1alpha2"
+_NODES = Kind("*v1.Node", "/api/v1/nodes", Node, is_optional=True)
 _POD_OF_DEPLOYMENT = re.compile(r"(.+)-[a-z0-9]+-[a-z0-9]+")
 
 
@@ -73,6 +76,8 @@ class ClusterWatch:
         make = partial(Reflector, client, clock=clock, random=random)
         self._optional: list[Reflector[Any]] = []
         self._needed: list[Reflector[Any]] = [make(self._pods(), view.pods_changed)]
+        self._nodes: Reflector[Node] = make(_NODES, view.nodes_changed)
+        self._wants_nodes = asyncio.Event()
         self._has_pool = asyncio.Event()
         if watches_pool:
             for group in (EXPERIMENTAL_GROUP, ROUTER_GROUP):
@@ -92,6 +97,15 @@ class ClusterWatch:
             await self._client.open()
         except CredentialsError as error:
             raise StartError(f"Failed to get Kubernetes rest config: {error}") from None
+
+    def label_by_nodes(self, names: Mapping[str, str]) -> None:
+        """Give endpoints these labels of their nodes; also while it runs.
+
+        ``names`` are what they are called here and there; without any, nodes are not asked for.
+        """
+        self._view.label_by_nodes(names)
+        if names:
+            self._wants_nodes.set()
 
     def elector(self) -> Elector:
         """Who stands for the election of one leader among the pool's pickers."""
@@ -119,7 +133,11 @@ class ClusterWatch:
             async with asyncio.TaskGroup() as tasks:
                 for reflector in self._optional:
                     tasks.create_task(reflector.run())
-                if tried := [tasks.create_task(each.tried.wait()) for each in self._optional]:
+                tasks.create_task(self._follow_nodes())
+                optional = [*self._optional, self._nodes]
+                if not self._wants_nodes.is_set():
+                    optional.pop()
+                if tried := [tasks.create_task(each.tried.wait()) for each in optional]:
                     await asyncio.wait(tried, return_when=asyncio.FIRST_COMPLETED)
                     await asyncio.wait(tried, timeout=OPTIONAL_SECONDS)
                 for reflector in self._needed:
@@ -127,6 +145,10 @@ class ClusterWatch:
                 tasks.create_task(self._tell_of_twin())
         finally:
             await self._client.close()
+
+    async def _follow_nodes(self) -> None:
+        await self._wants_nodes.wait()
+        await self._nodes.run()
 
     def _pool_changed(self, pools: Mapping[str, InferencePool], names: Names) -> None:
         self._view.pool_changed(pools, names)

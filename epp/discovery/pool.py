@@ -16,6 +16,7 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
+from epp.core.datalayer import HOSTNAME
 from epp.core.endpoint import Endpoint
 from epp.datastore.rewrites import Rewrite, Rewrites
 from epp.datastore.store import Datastore, Pool
@@ -26,6 +27,7 @@ from epp.kube.objects import (
     InferenceModelRewrite,
     InferenceObjective,
     InferencePool,
+    Node,
     Pod,
     PoolRef,
 )
@@ -73,6 +75,8 @@ class PoolView:
         self._membership = membership
         self._on_models = on_models
         self._pods: Mapping[str, Pod] | None = None
+        self._nodes: Mapping[str, Node] = {}
+        self._node_labels: Mapping[str, str] = {}
         self._endpoints: dict[str, tuple[str, ...]] = {}
         self._objectives: dict[str, Mapping[str, InferenceObjective]] = {}
         self._rewrites: dict[str, Mapping[str, InferenceModelRewrite]] = {}
@@ -111,6 +115,19 @@ class PoolView:
             self._place(name)
         if is_first:
             self._publish()
+
+    def label_by_nodes(self, names: Mapping[str, str]) -> None:
+        """Give endpoints these labels of their nodes: what they are called here and there."""
+        if names != self._node_labels:
+            self._node_labels = names
+            self._place_again(self._pods or ())
+
+    def nodes_changed(self, nodes: Mapping[str, Node], names: Names) -> None:
+        """Nodes came, changed or went."""
+        self._nodes = nodes
+        changed = set(names)
+        pods = self._pods or {}
+        self._place_again([name for name in pods if pods[name].spec.node_name in changed])
 
     def objectives_changed(
         self, group: str, objectives: Mapping[str, InferenceObjective], names: Names
@@ -182,8 +199,7 @@ class PoolView:
 
     def _follow(self, membership: Membership | None) -> None:
         self._membership = membership
-        for name in [*self._endpoints, *(self._pods or ())]:
-            self._place(name)
+        self._place_again([*self._endpoints, *(self._pods or ())])
         self._publish()
 
     def _publish(self) -> None:
@@ -191,6 +207,10 @@ class PoolView:
         is_known = self._membership is not None and self._pods is not None
         pool = Pool(name=self._identity.name, namespace=self._identity.namespace)
         self._datastore.set_pool(pool if is_known else None)
+
+    def _place_again(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._place(name)
 
     def _place(self, name: str) -> None:
         """Make the endpoints of one pod what they should be."""
@@ -223,6 +243,8 @@ class PoolView:
             or not membership.selector.matches(labels)
         ):
             return []
+        if self._node_labels:
+            labels = {**self._labels_of_node(pod.spec.node_name), **labels}
         active = active_ports(pod.metadata.annotations or {})
         namespace = self._identity.namespace
         return [
@@ -235,10 +257,20 @@ class PoolView:
                 labels=labels,
                 pod=pod.name,
                 metrics_port=self._metrics_port if len(membership.ports) == 1 else 0,
+                node_address=pod.status.host_ip,
             )
             for rank, port in enumerate(membership.ports)
             if active is None or port in active
         ]
+
+    def _labels_of_node(self, name: str) -> dict[str, str]:
+        """What a node tells; its name at least, if that is wanted, also of one nobody may read."""
+        node = self._nodes.get(name)
+        there = (node.metadata.labels if node else None) or {}
+        found = {here: there[key] for here, key in self._node_labels.items() if key in there}
+        if name and HOSTNAME in self._node_labels:
+            found.setdefault(HOSTNAME, name)
+        return found
 
     @property
     def _fields(self) -> dict[str, object]:

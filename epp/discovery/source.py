@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -38,6 +39,7 @@ class FileSource:
         self._place = place
         self._datastore = datastore
         self._metrics_port = metrics_port
+        self._has_told_of_nodes = False
         try:
             endpoints = read_endpoints(place.path, metrics_port)
         except EndpointsFileError as error:
@@ -53,6 +55,12 @@ class FileSource:
 
     def authorize(self) -> None:
         """Without a cluster nobody can be asked: everybody may read."""
+
+    def label_by_nodes(self, names: Mapping[str, str]) -> None:
+        """Without a cluster there are no nodes: endpoints have the labels that the file gives."""
+        if names and not self._has_told_of_nodes:
+            self._has_told_of_nodes = True
+            logs.warn(logger, "topology-extractor has no effect without a cluster")
 
     async def run(self) -> None:
         """Follow the file until cancelled."""

@@ -63,12 +63,24 @@ class PodStatus(Object, frozen=True):
     """Where a pod is, and how it is doing."""
 
     pod_ip: str = msgspec.field(name="podIP", default="")
+    host_ip: str = msgspec.field(name="hostIP", default="")
     conditions: list[Condition] | None = None
+
+
+class PodSpec(Object, frozen=True):
+    """On which node a pod is."""
+
+    node_name: str = ""
+
+
+class Node(Named, frozen=True):
+    """core/v1 Node."""
 
 
 class Pod(Named, frozen=True):
     """core/v1 Pod."""
 
+    spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
     @property

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 import epp.plugins
-from epp.config.document import ConfigError, read_document
-from epp.config.findings import Findings
+from epp.config.document import read_document
+from epp.config.findings import ConfigError, Findings
+from epp.config.parameters import read_parameters as read_parameters_of
 from epp.core.clock import Clock
 from epp.core.data import CycleData
 from epp.core.endpoint import Endpoint
@@ -135,14 +136,8 @@ def read_parameters(declared: PluginType, text: str) -> Any:
         return f"needs --parameters: {', '.join(required)}"
     try:
         document = read_document(text or "{}", "--parameters")
-        findings = Findings(document)
-        values = document.value if isinstance(document.value, dict) else {}
-        names = {field.encode_name.lower(): field.encode_name for field in fields}
-        known = {names[key.lower()]: v for key, v in values.items() if key.lower() in names}
-        for key in values:
-            if key.lower() not in names:
-                findings.wrong(f"$.{key}", f"unknown parameter of {declared.name}")
-        params = findings.convert_fields(known, declared.params, "$")
+        findings = Findings(document.places)
+        params = read_parameters_of(document.value, declared, "$", findings, is_strict=True)
         findings.stop_if_wrong()
     except ConfigError as error:
         raise BenchError(str(error)) from None

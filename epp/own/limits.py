@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from epp.core.plugin import Plugin
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from epp.core.plugin import Handle, Plugin, PluginType
 from epp.own.alarm import Alarm, survive
 from epp.own.roles import methods_of, overridden, roles_of
 
 # A process has one such timer and one handler of SIGALRM, whoever uses them.
 _ALARM = Alarm()
+
+
+def limited(
+    catalogue: Mapping[str, PluginType], budget_seconds: float, hard_limit_seconds: float
+) -> Mapping[str, PluginType]:
+    """The same types; plugins of those that are not built in are watched once they are made."""
+    return {
+        name: declared
+        if not declared.origin
+        else msgspec.structs.replace(
+            declared, make=partial(_make, declared, budget_seconds, hard_limit_seconds)
+        )
+        for name, declared in catalogue.items()
+    }
+
+
+def _make(
+    declared: PluginType,
+    budget_seconds: float,
+    hard_limit_seconds: float,
+    params: Any,
+    handle: Handle,
+) -> Plugin:
+    made = declared.make(params, handle)
+    limit(made, budget_seconds, hard_limit_seconds)
+    return made
 
 
 def limit(

@@ -51,6 +51,11 @@ def load_own(
     return _Loading(builtin).run([Path(folder).absolute() for folder in folders])
 
 
+def files_in(folders: Iterable[str | Path]) -> list[Path]:
+    """The Python files of the folders, those that others may import included."""
+    return [path for folder in folders for path in sorted(Path(folder).glob("*.py"))]
+
+
 def load_file(path: Path, builtin: Mapping[str, PluginType]) -> list[PluginType]:
     """The types of one file, whatever it is called.
 

@@ -17,7 +17,10 @@ from epp.own.templates import PLUGIN, TEMPLATES, TEST, Template
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _MAX_NAME = 63
 _LINE = 100
-_THRESHOLD = {"picker": "Percent.", "pre-request": "Bytes."}
+_THRESHOLD = {
+    "picker": "Percent of the best that do.",
+    "pre-request": "Bytes that make a request long.",
+}
 
 
 class NewPluginError(Exception):
@@ -97,7 +100,7 @@ def plugin_text(role: str, name: str) -> str:
         does=template.does,
         summary=template.does[0].upper() + template.does[1:],
         tells=textwrap.fill(template.tells, _LINE, break_on_hyphens=False),
-        threshold=_THRESHOLD.get(role, "Running requests."),
+        threshold=_THRESHOLD.get(role, "Running requests that are many."),
         imports="\n".join(_imports(template)),
         body=template.body.replace("{type}", name),
     )
@@ -157,7 +160,7 @@ plugins:
 {profile}
 Its row for a README, under "{template.heading}":
 
-| `{name}` | {template.does.replace("``", "`")} | `threshold` 100 | Beta |
+| `{name}` | {template.does} | `threshold` 100 | Beta |
 """
 
 

@@ -107,7 +107,6 @@ def test_busy_endpoints_are_left_out() -> None:
     idle, busy = endpoint("idle", 0), endpoint("busy", 10)
     assert list(make(threshold=10).{method}(request(), [idle, busy])) == [idle]
 """
-_FEW = "endpoints with fewer running requests than ``threshold``"
 _REQUEST = "from epp.core.request import InferenceRequest"
 _ENDPOINT = "from epp.core.endpoint import Endpoint"
 
@@ -134,7 +133,7 @@ def test_an_idle_endpoint_scores_best() -> None:
     "filter": Template(
         base="Filter",
         heading="Filters",
-        does=f"keep {_FEW}",
+        does="keep endpoints with few running requests",
         tells="A filter returns those of the endpoints that may serve the request, in one profile. "
         "If none is left, the profile has no result.",
         imports=f"{_ENDPOINT}\n{_REQUEST}",
@@ -145,7 +144,7 @@ def test_an_idle_endpoint_scores_best() -> None:
     "picker": Template(
         base="Picker",
         heading="Pickers",
-        does="take the highest total, or any above ``threshold`` percent of it",
+        does="take the best endpoint, or one that is nearly as good",
         tells="A picker gets the endpoints that the filters left and the weighted sum of their "
         "scores, and returns at least one of them, best first; the proxy tries the next if "
         "one fails.",
@@ -167,7 +166,7 @@ def test_the_highest_total_wins() -> None:
     "screener": Template(
         base="Screener",
         heading="Screeners",
-        does=f"leave only {_FEW} to all profiles",
+        does="keep endpoints with few running requests, for all profiles",
         tells="A screener returns those of the endpoints that may serve the request at all, before "
         "any profile runs. It is declared and needs no reference.",
         imports=f"{_ENDPOINT}\n{_REQUEST}",
@@ -200,13 +199,13 @@ BUSY: DataKey[frozenset[str]] = DataKey("{type}-busy")
 def test_busy_endpoints_are_told() -> None:
     asked = request()
     make(threshold=10).produce(asked, [endpoint("idle", 0), endpoint("busy", 10)])
-    assert asked.data.get(BUSY) == {"default/busy"}
+    assert asked.data.get(BUSY) == frozenset({"default/busy"})
 """,
     ),
     "admitter": Template(
         base="Admitter",
         heading="Admitters",
-        does="refuse sheddable requests (priority below 0) while every endpoint is busy",
+        does="refuse sheddable requests while every endpoint is busy",
         tells="An admitter returns, or raises an EppError (epp/core/errors.py), which is the "
         "client's answer. It is declared and needs no reference.",
         imports=f"{_ENDPOINT}\nfrom epp.core.errors import ResourceExhaustedError\n{_REQUEST}",
@@ -230,7 +229,7 @@ def test_a_sheddable_request_is_refused_when_all_are_busy() -> None:
     "pre-request": Template(
         base="PreRequest",
         heading="Hooks",
-        does="name the endpoint in a header of every request with at least ``threshold`` bytes",
+        does="name the endpoint in a header of long requests",
         tells="A PreRequest learns where a request goes, and may change its headers. A scorer that "
         "has to learn is both: ``class Mine(Scorer, PreRequest)``. It is declared and needs "
         "no reference.",

@@ -6,14 +6,14 @@ Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/datalayer (its rules fo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
-import msgspec
-
 from epp.core.endpoint import EndpointMetrics
+from epp.core.engine import Engine
+from epp.core.metricspec import MetricSpec
 from epp.scrape.line import Budget, Labels, Sample
 from epp.scrape.page import MetricFinder
-from epp.scrape.spec import MetricSpec
 
 T = TypeVar("T")
 
@@ -26,46 +26,23 @@ Differs: the Go pickers read all of a page, however long that takes.
 MAX_ADAPTERS = 1000
 """The names of one list that are read. Differs: the Go pickers read them all."""
 
-KV_CACHE_SPECS = (
-    MetricSpec("vllm:kv_cache_usage_perc"),
-    MetricSpec("vllm:gpu_cache_usage_perc"),
-)
-"""What vLLM calls the used share of its KV cache, today and before.
 
-Differs: the Go picker knows only the older name, and scores newer servers as if they were empty.
-"""
+class MetricsReader:
+    """Reads the metrics of one endpoint; knows where in its pages it found things before."""
 
-
-class ScrapeSettings(msgspec.Struct, frozen=True):
-    """What to read and how often; a spec of None (of ``kv_cache``: none at all) is not read.
-
-    The first of ``kv_cache`` that a page has is used.
-    """
-
-    waiting: MetricSpec | None = MetricSpec("vllm:num_requests_waiting")
-    running: MetricSpec | None = MetricSpec("vllm:num_requests_running")
-    kv_cache: tuple[MetricSpec, ...] = KV_CACHE_SPECS
-    lora: MetricSpec | None = MetricSpec("vllm:lora_requests_info")
-    cache_info: MetricSpec | None = MetricSpec("vllm:cache_config_info")
-    interval_seconds: float = 0.05
-    path: str = "/metrics"
-    scheme: str = "http"
-    insecure_skip_verify: bool = True
-    timeout_seconds: float = 5.0
-    max_page_bytes: int = 4 * 1024 * 1024
-
-
-class Extractor:
-    """Reads the pages of one endpoint; knows where in them it found things before."""
-
-    def __init__(self, settings: ScrapeSettings) -> None:
-        self._waiting = _finder(settings.waiting)
-        self._running = _finder(settings.running)
-        self._kv_cache = [MetricFinder(spec) for spec in settings.kv_cache]
-        self._lora = _finder(settings.lora)
-        self._cache_info = _finder(settings.cache_info)
+    def __init__(self, engine: Engine) -> None:
+        self._waiting = _finder(engine.waiting)
+        self._running = _finder(engine.running)
+        self._kv_cache = [MetricFinder(spec) for spec in engine.kv_cache]
+        self._lora = _finder(engine.lora)
+        self._cache_info = _finder(engine.cache_info)
+        self._block_size = _finder(engine.block_size)
+        self._num_blocks = _finder(engine.num_blocks)
+        self._attributes = [(name, MetricFinder(spec)) for name, spec in engine.attributes]
+        self._has_more = bool(self._block_size or self._num_blocks or self._attributes)
         self._read_lora = _Memo(_LoraLabels.read)
-        self._read_cache = _Memo(_CacheLabels.read)
+        labels = engine.block_size_label, engine.num_blocks_label
+        self._read_cache = _Memo(partial(_CacheLabels.read, names=labels))
 
     def extract(self, page: bytes, previous: EndpointMetrics, now: float) -> EndpointMetrics | None:
         """The metrics after this page; what it lacks keeps its ``previous`` value.
@@ -79,9 +56,10 @@ class Extractor:
         running = self._running.find_best(page, budget) if self._running else None
         kv_cache = self._find_kv_cache(page, budget)
         cache_info = self._cache_info.find_best(page, budget) if self._cache_info else None
+        more = self._find_more(page, budget) if self._has_more else None
         # last, because it has as many series as there were sets of adapters
         lora = _latest(self._lora.find(page, budget)) if self._lora else None
-        if not (waiting or running or kv_cache or lora or cache_info):
+        if not (waiting or running or kv_cache or lora or cache_info or more):
             return None
         active, waiting_models, max_active = previous.active_models, previous.waiting_models, -1
         if lora:
@@ -89,6 +67,12 @@ class Extractor:
         block_size = num_blocks = -1
         if cache_info:
             block_size, num_blocks = self._read_cache(cache_info.labels)
+        attributes = previous.attributes
+        if more:
+            block_size = block_size if more.block_size is None else _count(more.block_size)
+            num_blocks = num_blocks if more.num_blocks is None else _count(more.num_blocks)
+            if more.attributes:
+                attributes = {**attributes, **more.attributes}
         return EndpointMetrics(
             waiting_queue_size=_count(waiting.value) if waiting else previous.waiting_queue_size,
             running_requests=_count(running.value) if running else previous.running_requests,
@@ -101,7 +85,22 @@ class Extractor:
             ),
             cache_num_blocks=num_blocks if num_blocks >= 0 else previous.cache_num_blocks,
             updated_at=now,
+            attributes=attributes,
+            served_models=previous.served_models,
         )
+
+    def _find_more(self, page: bytes, budget: Budget) -> _More | None:
+        """What few engines have; None where the page has nothing of it."""
+        size = self._block_size.find_best(page, budget) if self._block_size else None
+        number = self._num_blocks.find_best(page, budget) if self._num_blocks else None
+        found = {
+            name: sample.value
+            for name, finder in self._attributes
+            if (sample := finder.find_best(page, budget)) is not None
+        }
+        if not (size or number or found):
+            return None
+        return _More(size.value if size else None, number.value if number else None, found)
 
     def _find_kv_cache(self, page: bytes, budget: Budget) -> Sample | None:
         for finder in self._kv_cache:
@@ -109,6 +108,14 @@ class Extractor:
             if sample is not None:
                 return sample
         return None
+
+
+class _More(NamedTuple):
+    """What few engines have: the cache's blocks as gauges, and any attributes."""
+
+    block_size: float | None
+    num_blocks: float | None
+    attributes: Mapping[str, float]
 
 
 def _finder(spec: MetricSpec | None) -> MetricFinder | None:
@@ -150,8 +157,9 @@ class _CacheLabels(NamedTuple):
     num_blocks: int
 
     @classmethod
-    def read(cls, labels: Mapping[str, str]) -> _CacheLabels:
-        return cls(_whole(labels.get("block_size", "")), _whole(labels.get("num_gpu_blocks", "")))
+    def read(cls, labels: Mapping[str, str], *, names: tuple[str, str]) -> _CacheLabels:
+        block_size, num_blocks = names
+        return cls(_whole(labels.get(block_size, "")), _whole(labels.get(num_blocks, "")))
 
 
 class _Memo(Generic[T]):

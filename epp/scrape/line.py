@@ -17,7 +17,7 @@ from math import isfinite
 
 import msgspec
 
-from epp.scrape.spec import MetricSpec
+from epp.core.metricspec import MetricSpec
 
 MAX_LINE_BYTES = 64 * 1024
 MAX_LINE_MARKS = 512

@@ -23,8 +23,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import attrgetter
 
+from epp.core.metricspec import MetricSpec
 from epp.scrape.line import Budget, LineReader, Sample, read_number
-from epp.scrape.spec import MetricSpec
 
 _NEARBY_BYTES = 128
 _MAX_REMEMBERED_BYTES = 2048

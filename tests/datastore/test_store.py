@@ -283,3 +283,35 @@ def test_a_snapshot_kept_up_to_date_equals_one_made_anew(
         plain.put_endpoint(make_endpoint("new"))
         plain.remove_endpoint("default/new")
         assert state(store) == state(plain)
+
+
+def test_what_completes_metrics_says_nothing_of_reachability() -> None:
+    store = store_of(make_endpoint("a"), make_endpoint("b"))
+    store.metrics_completed("default/a", metrics(attributes={"x/y": 1.0}))
+    store.metrics_completed("default/gone", metrics())
+    store.scrape_succeeded("default/b", metrics(waiting_queue_size=4))
+    assert names(store) == ["b"]
+    store.scrape_unreadable("default/a")
+    taken_for, _ = store.candidates()
+    assert taken_for.metrics.waiting_queue_size == 4
+    assert taken_for.metrics.attributes == {"x/y": 1.0}
+    store.metrics_completed("default/b", metrics(waiting_queue_size=5))
+    assert [e.metrics.waiting_queue_size for e in store.candidates()] == [5, 5]
+
+
+def test_a_subscriber_may_hear_of_new_labels() -> None:
+    store = store_of(make_endpoint("a"))
+    heard: list[Endpoint] = []
+    follow: dict[str, Any] = {
+        "added": lambda _endpoint: None,
+        "removed": lambda _id: None,
+        "relabelled": heard.append,
+    }
+    store.subscribe(**follow)
+    store.put_endpoint(make_endpoint("a"))
+    assert heard == []
+    store.put_endpoint(make_endpoint("a", labels={"x": "y"}))
+    assert [endpoint.labels for endpoint in heard] == [{"x": "y"}]
+    store.unsubscribe(**follow)
+    store.put_endpoint(make_endpoint("a"))
+    assert len(heard) == 1

@@ -14,7 +14,9 @@ from epp.kube.objects import (
     InferenceObjective,
     InferencePool,
     Metadata,
+    Node,
     Pod,
+    PodSpec,
     PodStatus,
 )
 from epp.kube.objects import Condition as PodCondition
@@ -33,6 +35,8 @@ def make_pod(
     annotations: Mapping[str, str] | None = None,
     is_ready: bool = True,
     is_terminating: bool = False,
+    node: str = "",
+    node_address: str = "",
 ) -> Pod:
     metadata = Metadata(
         name=name,
@@ -42,7 +46,14 @@ def make_pod(
         deletion_timestamp=NOON if is_terminating else None,
     )
     ready = PodCondition(type="Ready", status="True" if is_ready else "False")
-    return Pod(metadata=metadata, status=PodStatus(pod_ip=address, conditions=[ready]))
+    status = PodStatus(pod_ip=address, host_ip=node_address, conditions=[ready])
+    return Pod(metadata=metadata, spec=PodSpec(node_name=node), status=status)
+
+
+def make_node(name: str, **labels: str) -> Node:
+    """Labels by the last part of their names."""
+    named = {f"topology.kubernetes.io/{label}": value for label, value in labels.items()}
+    return Node(metadata=Metadata(name=name, labels=named))
 
 
 def make_pool(

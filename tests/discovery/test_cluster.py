@@ -266,3 +266,60 @@ async def test_credentials_that_cannot_be_used_are_told_at_the_start(world: Worl
     world._kubeconfig.write_text("{}")
     with pytest.raises(StartError, match=r"^Failed to get Kubernetes rest config: .*kubeconfig: "):
         await watch.open()
+
+
+ZONE = "topology.kubernetes.io/zone"
+
+
+def zones(world: World) -> list[str | None]:
+    return [endpoint.labels.get(ZONE) for endpoint in world.datastore.endpoints()]
+
+
+async def test_nodes_are_watched_once_somebody_wants_their_labels(world: World) -> None:
+    world.pools.put("pool", spec=SPEC)
+    world.server.put(
+        "a", metadata={"labels": {"app": "vllm"}}, spec={"nodeName": "n"}, status=READY
+    )
+    nodes = world.server.add("/api/v1/nodes")
+    nodes.put("n", metadata={"labels": {ZONE: "z"}})
+    async with world.following() as watch:
+        await until(world.is_ready)
+        assert (zones(world), nodes.requests) == ([None], [])
+        watch.label_by_nodes({ZONE: ZONE})
+        await until(lambda: zones(world) == ["z"])
+        nodes.put("n", metadata={"labels": {ZONE: "y"}})
+        await until(lambda: zones(world) == ["y"])
+        watch.label_by_nodes({})
+        assert zones(world) == [None]
+
+
+async def test_labels_of_nodes_are_there_when_the_pool_is(world: World) -> None:
+    world.pools.put("pool", spec=SPEC)
+    world.server.put(
+        "a", metadata={"labels": {"app": "vllm"}}, spec={"nodeName": "n"}, status=READY
+    )
+    world.server.add("/api/v1/nodes").put("n", metadata={"labels": {ZONE: "z"}})
+    watch = world.watch(*IN_A_POOL)
+    watch.label_by_nodes({ZONE: ZONE})
+    await watch.open()
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(watch.run())
+        await until(world.is_ready)
+        assert zones(world) == ["z"]
+        running.cancel()
+
+
+async def test_nodes_that_nobody_may_read_keep_nobody_waiting(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.pools.put("pool", spec=SPEC)
+    world.server.add("/api/v1/nodes").list_status = 403
+    watch = world.watch(*IN_A_POOL)
+    watch.label_by_nodes({ZONE: ZONE})
+    await watch.open()
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(watch.run())
+        await until(world.is_ready)
+        assert zones(world) == [None]
+        running.cancel()
+    assert set(messages(caplog)) == {"Going on without a kind of object"}

@@ -18,6 +18,7 @@ from epp.discovery.readings import Membership
 from epp.kube.objects import EXPERIMENTAL_GROUP, ROUTER_GROUP, STABLE_GROUP, Pod, PoolRef
 from tests.discovery.objects import (
     by_name,
+    make_node,
     make_objective,
     make_pod,
     make_pool,
@@ -472,3 +473,53 @@ def assert_way_does_not_matter(events: Events, order: list[str]) -> None:
             continue
         tell(fresh, kind, known[kind], list(known[kind]))
     assert state(world) == state(fresh)
+
+
+ZONE, HOSTNAME = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
+BY_NODES = {ZONE: ZONE, HOSTNAME: HOSTNAME}
+
+
+def labels_of(world: World) -> dict[str, Mapping[str, str]]:
+    """The labels of endpoints without that of the pool."""
+    return {
+        each.pod: {key: value for key, value in each.labels.items() if key != "app"}
+        for each in world.datastore.endpoints()
+    }
+
+
+def test_an_endpoint_knows_the_address_of_its_node() -> None:
+    world = World()
+    world.pool(make_pool(8000))
+    world.put(make_pod("a", node="n", node_address="10.9.9.9"))
+    (endpoint,) = world.datastore.endpoints()
+    assert endpoint.node_address == "10.9.9.9"
+
+
+def test_endpoints_get_labels_of_their_nodes_while_somebody_wants_them(world: World) -> None:
+    world.pool(make_pool(8000))
+    world.put(make_pod("a", node="n1"), make_pod("b", "10.0.0.2", node="n2"), make_pod("c"))
+    world.view.nodes_changed(by_name(make_node("n1", zone="z1")), ["n1"])
+    assert labels_of(world) == {"a": {}, "b": {}, "c": {}}
+    world.view.label_by_nodes(BY_NODES)
+    assert labels_of(world) == {"a": {ZONE: "z1", HOSTNAME: "n1"}, "b": {HOSTNAME: "n2"}, "c": {}}
+    world.view.nodes_changed(by_name(make_node("n2", zone="z2", rack="r")), ["n1", "n2"])
+    assert labels_of(world) == {
+        "a": {HOSTNAME: "n1"},
+        "b": {ZONE: "z2", HOSTNAME: "n2"},
+        "c": {},
+    }
+    world.view.label_by_nodes({})
+    assert labels_of(world) == {"a": {}, "b": {}, "c": {}}
+    assert world.removed == []
+
+
+def test_the_labels_of_a_pod_come_before_those_of_its_node(world: World) -> None:
+    world.pool(make_pool(8000))
+    world.view.label_by_nodes({ZONE: "example.com/zone"})
+    world.put(make_pod("a", labels={"app": "vllm", ZONE: "own"}, node="n"))
+    node = make_node("n")
+    assert node.metadata.labels is not None
+    node.metadata.labels["example.com/zone"] = "z"
+    world.view.nodes_changed(by_name(node), ["n"])
+    world.put(make_pod("b", "10.0.0.2", node="n"))
+    assert labels_of(world) == {"a": {ZONE: "own"}, "b": {ZONE: "z"}}

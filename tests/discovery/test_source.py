@@ -83,3 +83,13 @@ def test_a_file_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) -> None
         file_source(
             options("--pool-name", "p"), Place(tmp_path / "none", is_watched=True), Datastore()
         )
+
+
+def test_without_a_cluster_there_are_no_nodes(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = file_source(
+        options("--endpoints-file", str(file)), Place(file, is_watched=False), Datastore()
+    )
+    source.label_by_nodes({})
+    assert caplog.messages == []
+    source.label_by_nodes({"here": "there"})
+    assert caplog.messages == ["topology-extractor has no effect without a cluster"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from epp.core.errors import BadRequestError
@@ -94,6 +94,7 @@ def test_an_empty_member_is_absent(member: bytes, expected: bytes) -> None:
 @given(values("a", "b"))
 def test_compact_changes_white_space_only(value: Any) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace")
+    assume(b"Infinity" not in text and b"NaN" not in text)
     short = compact(msgspec.Raw(text))
     if b"\n" in text:
         assert len(short) < len(text)

@@ -18,8 +18,8 @@ MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if GENERATED not in pa
 # Rooms whose tests mirror them file by file.
 MIRRORED = (
     *("core", "plugins", "scheduling", "prefixcache", "datastore", "config", "flags", "http2"),
-    "affinity",
     "tokens",
+    "affinity",
     "tls",
     "kube",
     "discovery",

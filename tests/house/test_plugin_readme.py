@@ -10,6 +10,7 @@ from msgspec.structs import FieldInfo
 
 import epp.plugins
 from epp.config.load import LoadedConfig, load_config
+from epp.core.datalayer import DataSource, Extractor
 from epp.core.plugin import (
     REGISTRY,
     Admitter,
@@ -47,6 +48,8 @@ ROLES: dict[str, type[Plugin] | tuple[type[Plugin], ...]] = {
     "Parsers": Parser,
     "Hooks": (HeaderProcessor, PreRequest, ResponseHeaderProcessor, ResponseObserver),
     "Discovery": Discovery,
+    "Data sources": DataSource,
+    "Extractors": Extractor,
 }
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
@@ -64,7 +67,7 @@ def rows() -> list[Row]:
     for section in re.split(r"^## ", README, flags=re.MULTILINE)[1:]:
         title = section.splitlines()[0]
         for line in section.splitlines():
-            if match := re.match(r"\| `([a-z-]+)` \|", line):
+            if match := re.match(r"\| `([a-z0-9-]+)` \|", line):
                 cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
                 found.append(Row(title, match[1], cells[1], cells[-2], cells[-1]))
     return found

@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
 
 import pytest
 import uvloop
@@ -225,3 +226,28 @@ def test_calls_that_are_broken_off_set_a_plugin_aside() -> None:
             run(plugin)
         call.failed(raised.value)
     assert call.is_aside
+
+
+def test_calls_that_end_just_then_never_leave_an_exception_behind() -> None:
+    hard = 0.0005
+    broken_off = 0
+    length = 0.0
+
+    def work() -> None:
+        end = monotonic() + length
+        while monotonic() < end:
+            pass
+
+    alarm = Alarm()
+    plugin = mine(work, hard=hard, alarm=alarm)
+    for i in range(400):
+        length = hard * (0.8 + 0.4 * (i % 100) / 100)
+        try:
+            run(plugin)
+        except PluginOverrunError:
+            broken_off += 1
+        # Whatever is raised from here on would not be caught.
+        end = monotonic() + hard / 2
+        while monotonic() < end:
+            assert alarm.running is None
+    assert broken_off > 0

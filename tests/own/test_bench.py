@@ -103,7 +103,7 @@ def test_one_thing_is_measured_at_a_time(
 def test_the_table_is_aligned() -> None:
     rows = [Row("a-scorer", "score", (1.25, 10.0, 1000.0)), Row("b", "", reason="why not")]
     assert table(rows) == (
-        "us per call            10       100     1,000  endpoints\n"
-        "a-scorer score        1.2      10.0    1000.0\n"
+        "us per call           10       100     1,000  endpoints\n"
+        "a-scorer score       1.2      10.0    1000.0\n"
         "b               why not\n"
     )

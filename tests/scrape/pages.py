@@ -10,7 +10,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from epp.scrape.spec import MetricSpec
+from epp.core.metricspec import MetricSpec
 
 _COMMENTS = {"HELP": "What it tells.", "TYPE": "gauge"}
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epp.core.endpoint import EndpointMetrics
-from epp.scrape.extract import MAX_ADAPTERS, MAX_SEARCHED_BYTES, Extractor, ScrapeSettings
-from epp.scrape.spec import MetricSpec
+from epp.core.engine import BUILT_IN, Engine
+from epp.core.metricspec import MetricSpec
+from epp.scrape.extract import MAX_ADAPTERS, MAX_SEARCHED_BYTES, MetricsReader
 from tests.scrape.pages import Family, PlainSample, Step, families, parse, render, steps
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "metrics"
@@ -23,11 +24,11 @@ EXPECTED: dict[str, dict[str, Any]] = {
 }
 
 
-def settings_of(
+def engine_of(
     waiting: str, running: str, kv_cache: str, lora: str = "", cache_info: str = ""
-) -> ScrapeSettings:
+) -> Engine:
     spec = MetricSpec.parse(kv_cache)
-    return ScrapeSettings(
+    return Engine(
         waiting=MetricSpec.parse(waiting),
         running=MetricSpec.parse(running),
         kv_cache=(spec,) if spec else (),
@@ -35,21 +36,6 @@ def settings_of(
         cache_info=MetricSpec.parse(cache_info),
     )
 
-
-ENGINES = {
-    "vllm": ScrapeSettings(),
-    "sglang": settings_of("sglang:num_queue_reqs", "sglang:num_running_reqs", "sglang:token_usage"),
-    "trtllm-serve": settings_of(
-        "trtllm_num_requests_waiting",
-        "trtllm_num_requests_running",
-        "trtllm_kv_cache_utilization",
-    ),
-    "triton-tensorrt-llm": settings_of(
-        "nv_trt_llm_request_metrics{request_type=waiting}",
-        "nv_trt_llm_request_metrics{request_type=scheduled}",
-        "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=fraction}",
-    ),
-}
 
 # Where we differ from the router's column, and why.
 DIFFERENCES: dict[str, dict[str, Any]] = {
@@ -68,21 +54,17 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
         "block_size": 0,
         "num_blocks": 0,
     },
-    # cache info has the label names of vLLM only
-    "sglang-0.5.txt": {"block_size": 0, "num_blocks": 0},
-    "trtllm-serve.txt": {"block_size": 0, "num_blocks": 0},
-    "triton-tensorrt-llm.txt": {"block_size": 0, "num_blocks": 0},
 }
 NOT_OURS = {"engine", "errors", "note", "discarded"}
 
 
 def extract(
     page: str | bytes,
-    settings: ScrapeSettings | None = None,
+    engine: Engine | None = None,
     previous: EndpointMetrics | None = None,
 ) -> EndpointMetrics | None:
     content = page.encode() if isinstance(page, str) else page
-    extractor = Extractor(settings or ScrapeSettings())
+    extractor = MetricsReader(engine or Engine())
     return extractor.extract(content, previous or EndpointMetrics(), 1.0)
 
 
@@ -107,7 +89,7 @@ def test_every_recorded_page_has_expected_values() -> None:
 def test_a_recorded_page_gives_its_values(name: str) -> None:
     column = EXPECTED[name]["router"]
     expected = {key: value for key, value in column.items() if key not in NOT_OURS}
-    metrics = extract((FIXTURES / name).read_bytes(), ENGINES[column["engine"]])
+    metrics = extract((FIXTURES / name).read_bytes(), BUILT_IN[column["engine"]])
     assert metrics is not None
     assert metrics.updated_at == 1.0
     assert as_column(metrics) == expected | DIFFERENCES.get(name, {})
@@ -118,8 +100,8 @@ def test_a_recorded_page_gives_its_values(name: str) -> None:
     [("vllm-0.8.5.txt", 0.4186046511627907), ("vllm-0.11-lora.txt", 0.0)],
 )
 def test_a_kv_metric_that_was_named_is_the_only_one_tried(name: str, value: float) -> None:
-    settings = ScrapeSettings(kv_cache=(MetricSpec("vllm:gpu_cache_usage_perc"),))
-    metrics = extract((FIXTURES / name).read_bytes(), settings)
+    engine = Engine(kv_cache=(MetricSpec("vllm:gpu_cache_usage_perc"),))
+    metrics = extract((FIXTURES / name).read_bytes(), engine)
     assert metrics is not None
     assert metrics.kv_cache_ratio == value
 
@@ -173,8 +155,8 @@ def test_a_page_with_none_of_the_metrics_is_unusable(page: str) -> None:
 
 def test_disabled_metrics_are_not_read() -> None:
     page = (FIXTURES / "vllm-0.11-lora.txt").read_bytes()
-    assert extract(page, settings_of("", "", "")) is None
-    metrics = extract(page, settings_of("vllm:num_requests_waiting", "", ""))
+    assert extract(page, engine_of("", "", "")) is None
+    metrics = extract(page, engine_of("vllm:num_requests_waiting", "", ""))
     assert metrics == EndpointMetrics(waiting_queue_size=3, updated_at=1.0)
 
 
@@ -246,10 +228,25 @@ def plain_lora(sample: PlainSample, previous: EndpointMetrics) -> dict[str, Any]
     }
 
 
-def plain_extract(
-    page: str, settings: ScrapeSettings, previous: EndpointMetrics
-) -> EndpointMetrics | None:
-    """The plain version of ``Extractor.extract``: parses the whole page for each metric."""
+def plain_cache(
+    engine: Engine,
+    info: PlainSample | None,
+    gauges: tuple[PlainSample | None, PlainSample | None],
+    previous: EndpointMetrics,
+) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    fields = ("cache_block_size_tokens", "cache_num_blocks")
+    labels = (engine.block_size_label, engine.num_blocks_label)
+    for field, label, gauge in zip(fields, labels, gauges, strict=True):
+        if gauge:
+            changes[field] = max(0, int(gauge.value))
+        elif info:
+            changes[field] = plain_whole(info, label, getattr(previous, field))
+    return changes
+
+
+def plain_extract(page: str, engine: Engine, previous: EndpointMetrics) -> EndpointMetrics | None:
+    """The plain version of ``MetricsReader.extract``: parses the whole page for each metric."""
 
     def all_of(spec: MetricSpec | None) -> list[PlainSample]:
         return parse(page, spec) if spec else []
@@ -257,12 +254,14 @@ def plain_extract(
     def newest(spec: MetricSpec | None) -> PlainSample | None:
         return max(all_of(spec), key=lambda sample: sample.timestamp, default=None)
 
-    waiting, running = newest(settings.waiting), newest(settings.running)
-    kv_cache = next(filter(None, map(newest, settings.kv_cache)), None)
-    cache_info = newest(settings.cache_info)
-    series = [sample for sample in all_of(settings.lora) if sample.value >= 0]
+    waiting, running = newest(engine.waiting), newest(engine.running)
+    kv_cache = next(filter(None, map(newest, engine.kv_cache)), None)
+    cache_info = newest(engine.cache_info)
+    series = [sample for sample in all_of(engine.lora) if sample.value >= 0]
     lora = max(series, key=lambda sample: sample.value, default=None)
-    if not any((waiting, running, kv_cache, cache_info, lora)):
+    block_size, num_blocks = newest(engine.block_size), newest(engine.num_blocks)
+    custom = {name: each for name, spec in engine.attributes if (each := newest(spec))}
+    if not any((waiting, running, kv_cache, cache_info, lora, block_size, num_blocks, custom)):
         return None
     changes: dict[str, Any] = {"updated_at": 1.0}
     for field, count in (("waiting_queue_size", waiting), ("running_requests", running)):
@@ -272,30 +271,36 @@ def plain_extract(
         changes["kv_cache_ratio"] = min(1.0, max(0.0, kv_cache.value))
     if lora:
         changes |= plain_lora(lora, previous)
-    if cache_info:
-        size, blocks = previous.cache_block_size_tokens, previous.cache_num_blocks
-        changes["cache_block_size_tokens"] = plain_whole(cache_info, "block_size", size)
-        changes["cache_num_blocks"] = plain_whole(cache_info, "num_gpu_blocks", blocks)
+    gauges = (block_size, num_blocks)
+    changes |= plain_cache(engine, cache_info, gauges, previous)
+    attributes = {name: sample.value for name, sample in custom.items()}
+    changes["attributes"] = {**previous.attributes, **attributes}
     return msgspec.structs.replace(previous, **changes)
 
 
 @pytest.mark.parametrize("name", sorted(set(EXPECTED) - {"malformed-syntax.txt"}))
 def test_a_recorded_page_reads_as_by_a_plain_parser(name: str) -> None:
     page = (FIXTURES / name).read_text()
-    for settings in ENGINES.values():
-        extractor = Extractor(settings)
+    for engine in BUILT_IN.values():
+        extractor = MetricsReader(engine)
         for _ in range(2):
             metrics = extractor.extract(page.encode(), BEFORE, 1.0)
-            assert metrics == plain_extract(page, settings, BEFORE)
+            assert metrics == plain_extract(page, engine, BEFORE)
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "engine",
     [
-        ScrapeSettings(),
-        settings_of("vllm:num_requests_waiting{engine=x}", "", "vllm:kv_cache_usage_perc"),
+        Engine(),
+        engine_of("vllm:num_requests_waiting{engine=x}", "", "vllm:kv_cache_usage_perc"),
+        Engine(
+            cache_info=None,
+            block_size=MetricSpec("other"),
+            num_blocks=MetricSpec("vllm:num_requests_running"),
+            attributes=(("x/y", MetricSpec("vllm:num_requests_waiting_by_reason")),),
+        ),
     ],
-    ids=["vllm", "labels"],
+    ids=["vllm", "labels", "gauges"],
 )
 @given(
     families(
@@ -321,13 +326,13 @@ def test_a_recorded_page_reads_as_by_a_plain_parser(name: str) -> None:
     st.lists(steps, min_size=1, max_size=5),
 )
 def test_every_page_of_a_changing_server_reads_as_if_it_were_the_first(
-    settings: ScrapeSettings, families: list[Family], steps: list[Step]
+    engine: Engine, families: list[Family], steps: list[Step]
 ) -> None:
-    extractor = Extractor(settings)
+    extractor = MetricsReader(engine)
     before = BEFORE
     for step in steps:
         page = render(families, step)
         metrics = extractor.extract(page.encode(), before, 1.0)
-        assert metrics == Extractor(settings).extract(page.encode(), before, 1.0)
-        assert metrics == plain_extract(page, settings, before)
+        assert metrics == MetricsReader(engine).extract(page.encode(), before, 1.0)
+        assert metrics == plain_extract(page, engine, before)
         before = metrics or before

@@ -6,15 +6,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from selectors import BaseSelector
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from epp.core.clock import Clock
+from epp.core.datalayer import SeriesMaximum
 from epp.core.endpoint import Endpoint, EndpointMetrics
+from epp.core.engine import ENGINE_LABELS
+from epp.core.metricspec import MetricSpec
 from epp.datastore.store import Datastore
 from epp.scrape.client import Target
-from epp.scrape.extract import ScrapeSettings
 from epp.scrape.loop import MAX_SHARE, MAX_TICK_SECONDS, Scraper
+from epp.scrape.plan import PageExtractor, PolledSource, ScrapeSettings, plan_scraping
 from epp.scrape.response import (
     ScrapeConnectionError,
     ScrapeError,
@@ -88,19 +93,23 @@ class LoopClock(Clock):
 class World:
     """A datastore, a running scraper and its clients in the order they were opened."""
 
-    def __init__(self, settings: ScrapeSettings) -> None:
+    def __init__(self, *sources: PolledSource) -> None:
         self.datastore = Datastore()
         self.clients: list[FakeClient] = []
         self.prepare: Callable[[FakeClient], None] = lambda client: None
         self.clock = LoopClock()
         self.probe = FakeProbe()
         self.scraper = Scraper(
-            self.datastore, settings, self.clock, probe=self.probe, open_client=self._open
+            self.datastore, sources, self.clock, probe=self.probe, open_client=self._open
         )
 
     def add(self, name: str, port: int = 8000, metrics_port: int = 0) -> FakeClient:
         self.datastore.put_endpoint(endpoint(name, port, metrics_port))
         return self.clients[-1]
+
+    def on(self, port: int) -> FakeClient:
+        """The newest client of a port."""
+        return [client for client in self.clients if client.target.port == port][-1]
 
     def metrics(self, name: str) -> EndpointMetrics:
         metrics = self.datastore.metrics_of(f"default/{name}")
@@ -132,7 +141,7 @@ def endpoint(name: str, port: int = 8000, metrics_port: int = 0) -> Endpoint:
 
 @asynccontextmanager
 async def running(settings: ScrapeSettings | None = None) -> AsyncIterator[World]:
-    world = World(settings or ScrapeSettings(interval_seconds=INTERVAL))
+    world = World(*plan_scraping(settings or ScrapeSettings(interval_seconds=INTERVAL)))
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(world.scraper.run())
         await asyncio.sleep(0)
@@ -331,7 +340,7 @@ async def test_the_end_of_the_run_closes_everything() -> None:
 
 @pytest.mark.looptime
 async def test_endpoints_known_before_the_start_are_scraped() -> None:
-    world = World(ScrapeSettings(interval_seconds=INTERVAL))
+    world = World(*plan_scraping(ScrapeSettings(interval_seconds=INTERVAL)))
     world.datastore.put_endpoint(endpoint("a"))
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(world.scraper.run())
@@ -373,7 +382,8 @@ async def test_a_real_model_server_is_scraped() -> None:
     datastore.put_endpoint(
         Endpoint(id="default/a", name="a", namespace="default", address="127.0.0.1", port=port)
     )
-    scraper = Scraper(datastore, ScrapeSettings(interval_seconds=0.001), Clock())
+    sources = plan_scraping(ScrapeSettings(interval_seconds=0.001))
+    scraper = Scraper(datastore, sources, Clock())
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         task = tasks.create_task(scraper.run())
         seen: set[float | None] = set()
@@ -386,3 +396,191 @@ async def test_a_real_model_server_is_scraped() -> None:
         task.cancel()
     server.close()
     await asyncio.sleep(0.01)
+
+
+DCGM_PAGE = b"UTIL 50\n"
+GPU = "GPUUtilization/dcgm"
+
+
+def side_source(interval: float = 2 * INTERVAL, **changes: Any) -> PolledSource:
+    """A source beside the metrics, with port 9400 and an attribute."""
+    extractor = PageExtractor("dcgm-extractor", SeriesMaximum(GPU, MetricSpec("UTIL"), 100.0))
+    (main,) = plan_scraping(ScrapeSettings())
+    return replace(
+        main,
+        type="dcgm-data-source",
+        extractors=(extractor,),
+        port=9400,
+        interval_seconds=interval,
+        **changes,
+    )
+
+
+def main_source(**changes: Any) -> PolledSource:
+    (main,) = plan_scraping(ScrapeSettings(interval_seconds=INTERVAL))
+    return replace(main, **changes)
+
+
+def serve_gpu(client: FakeClient) -> None:
+    if client.target.port == 9400:
+        client.result = DCGM_PAGE
+
+
+@asynccontextmanager
+async def running_with(*sources: PolledSource) -> AsyncIterator[World]:
+    world = World(*sources)
+    world.prepare = serve_gpu
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(world.scraper.run())
+        await asyncio.sleep(0)
+        yield world
+        task.cancel()
+
+
+@pytest.mark.looptime
+async def test_every_source_has_its_own_interval_and_adds_to_what_is_known() -> None:
+    async with running_with(main_source(), side_source()) as world:
+        world.add("a")
+        main, side = world.on(8000), world.on(9400)
+        await asyncio.sleep(8 * INTERVAL)
+        assert len(main.fetched_at) in (8, 9)
+        assert len(side.fetched_at) in (4, 5)
+        assert world.metrics("a").attributes == {GPU: 0.5}
+        assert world.metrics("a").waiting_queue_size == 7
+        assert world.metrics("a").updated_at == main.fetched_at[-1]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("result", "failure"),
+    [
+        (ScrapeConnectionError("refused"), ("dcgm-data-source",)),
+        (b"nothing 1\n", ("dcgm-data-source", "dcgm-extractor")),
+    ],
+)
+async def test_a_side_source_that_fails_is_counted_and_nothing_more(
+    result: bytes | ScrapeError, failure: tuple[str, ...]
+) -> None:
+    async with running_with(main_source(), side_source()) as world:
+        world.add("a")
+        await asyncio.sleep(1)
+        world.on(9400).result = result
+        await asyncio.sleep(8 * INTERVAL)
+        assert set(world.probe.scrape_failures) == {failure}
+        assert world.metrics("a").attributes == {GPU: 0.5}
+        assert [e.name for e in world.datastore.candidates()] == ["a"]
+
+
+@pytest.mark.looptime
+async def test_only_the_source_of_the_load_says_whether_an_endpoint_is_reachable() -> None:
+    async with running_with(main_source(), side_source()) as world:
+        world.add("works")
+        world.prepare = lambda client: setattr(client, "result", ScrapeConnectionError("refused"))
+        world.add("refuses")
+        world.on(9400).result = DCGM_PAGE
+        await asyncio.sleep(3 * INTERVAL)
+        assert [e.name for e in world.datastore.candidates()] == ["works"]
+
+
+@pytest.mark.looptime
+async def test_no_source_starves_another_where_time_is_short() -> None:
+    async with running_with(
+        main_source(interval_seconds=0.05), side_source(interval=0.05)
+    ) as world:
+        for i in range(20):
+            world.add(f"e{i}")
+        for client in world.clients:
+            client.on_fetch = lambda: world.clock.work(0.005)
+        await asyncio.sleep(3.0)
+        counts = [
+            sum(len(c.fetched_at) for c in world.clients if (c.target.port == 9400) is is_side)
+            for is_side in (True, False)
+        ]
+        assert min(counts) > 0.8 * max(counts)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({}, ("10.0.0.1", 9000)),
+        ({"port": 7}, ("10.0.0.1", 7)),
+        ({"is_on_serving_port": True}, ("10.0.0.1", 8000)),
+        ({"uses_node_address": True}, ("10.9.9.9", 9000)),
+    ],
+)
+async def test_a_source_says_where_its_page_is(
+    changes: dict[str, Any], place: tuple[str, int]
+) -> None:
+    async with running_with(main_source(**changes)) as world:
+        world.datastore.put_endpoint(
+            replace(endpoint("a", metrics_port=9000), node_address="10.9.9.9")
+        )
+        target = world.clients[-1].target
+        assert (target.address, target.port) == place
+
+
+@pytest.mark.looptime
+async def test_a_node_without_an_address_is_the_endpoint_itself() -> None:
+    async with running_with(main_source(uses_node_address=True)) as world:
+        assert world.add("a").target.address == "10.0.0.1"
+
+
+@pytest.mark.looptime
+async def test_other_sources_take_over_at_the_next_poll_and_what_is_known_stays() -> None:
+    async with running_with(main_source(), side_source()) as world:
+        world.add("a")
+        main, side = world.on(8000), world.on(9400)
+        await asyncio.sleep(INTERVAL)
+        world.scraper.use((side_source(interval=INTERVAL), main_source()))
+        assert side.is_closed
+        assert not main.is_closed
+        assert world.metrics("a").attributes == {GPU: 0.5}
+        await asyncio.sleep(TICK)
+        assert world.on(9400) is not side
+        assert len(world.on(9400).fetched_at) == 1
+
+        world.scraper.use((main_source(path="/other"),))
+        assert all(client.is_closed for client in world.clients[:-1])
+        assert world.clients[-1].target.path == "/other"
+        assert world.metrics("a").attributes == {}
+        assert world.metrics("a").waiting_queue_size == 7
+        assert [e.name for e in world.datastore.candidates()] == ["a"]
+        assert world.add("b").target.path == "/other"
+
+
+@pytest.mark.looptime
+async def test_the_same_sources_again_disturb_nobody() -> None:
+    async with running_with(main_source(), side_source()) as world:
+        world.add("a")
+        await asyncio.sleep(INTERVAL)
+        world.scraper.use((main_source(), side_source()))
+        assert len(world.clients) == 2
+        assert not any(client.is_closed for client in world.clients)
+
+
+@pytest.mark.looptime
+async def test_without_sources_nobody_is_asked() -> None:
+    async with running_with() as world:
+        world.datastore.put_endpoint(endpoint("a"))
+        await asyncio.sleep(5)
+        assert world.clients == []
+        assert world.probe.scrape_intervals == []
+        world.scraper.use((main_source(),))
+        await asyncio.sleep(5)
+        assert world.metrics("a").waiting_queue_size == 7
+
+
+@pytest.mark.looptime
+async def test_an_endpoint_that_gets_another_label_is_read_by_it() -> None:
+    (source,) = plan_scraping(ScrapeSettings(interval_seconds=INTERVAL), by_label=True)
+    async with running_with(source) as world:
+        client = world.add("a")
+        client.result = b"sglang:num_queue_reqs 3\nvllm:num_requests_waiting 7\n"
+        await asyncio.sleep(1)
+        assert world.metrics("a").waiting_queue_size == 7
+        labelled = replace(endpoint("a"), labels={ENGINE_LABELS[0]: "sglang"})
+        world.datastore.put_endpoint(labelled)
+        await asyncio.sleep(INTERVAL)
+        assert world.metrics("a").waiting_queue_size == 3
+        assert not client.is_closed

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from epp.core.metricspec import MetricSpec
 from epp.scrape.line import MAX_LINE_BYTES, MAX_LINE_MARKS, Budget
 from epp.scrape.page import MetricFinder
-from epp.scrape.spec import MetricSpec
 from tests.scrape.pages import Family, PlainSample, Step, families, parse, render, steps
 
 WANTED = "vllm:waiting"

@@ -176,3 +176,57 @@ async def test_the_pages_tell_what_is_in_force(world: World) -> None:
     plugins = {plugin["name"]: plugin for plugin in world.page("/debug/plugins")}
     assert plugins["kv-cache-utilization-scorer"]["origin"] == "built in"
     assert plugins["max-score-picker"]["addedBecause"]
+
+
+OWN = '''\
+"""``favourite-scorer``: one port is better than all others."""
+
+from epp.core.plugin import NoParams, Scorer, Stability, plugin
+
+
+@plugin("favourite-scorer", params=NoParams, stability=Stability.BETA)
+class FavouriteScorer(Scorer):
+    """Prefer a port."""
+
+    def score(self, request, endpoints):
+        return [float(endpoint.port == PORT) for endpoint in endpoints]
+'''
+USE_OWN = """\
+plugins:
+- type: favourite-scorer
+schedulingProfiles:
+- name: default
+  plugins:
+  - pluginRef: favourite-scorer
+"""
+
+
+async def test_a_plugin_in_a_mounted_folder_joins_a_running_picker(tmp_path: Path) -> None:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    config = tmp_path / "epp.yaml"
+    config.write_text(QUEUE)
+    async with AsyncExitStack() as parts:
+        upstreams = [await parts.enter_async_context(run_upstream()) for _ in range(2)]
+        endpoints = [upstream.endpoint for upstream in upstreams]
+        flags = [f"--config-file={config}", f"--plugin-dir={plugins}"]
+        picker = parts.enter_context(run_picker(tmp_path, endpoints, flags=flags))
+        envoy = parts.enter_context(
+            run_envoy(tmp_path, picker_port=picker.port, endpoints=endpoints)
+        )
+        client = await parts.enter_async_context(
+            ClientSession(envoy.url, timeout=ClientTimeout(total=30))
+        )
+        world = World(picker, tmp_path, client)
+        for times, port in enumerate((endpoints[0].port, endpoints[1].port), start=2):
+            (plugins / "favourite.py").write_text(OWN.replace("PORT", str(port)))
+            config.write_text(USE_OWN)
+            await world.until_loaded(times)
+            for _ in range(5):
+                assert await world.ask() == 200
+            picked = {decision["destination"] for decision in picker.decisions()[:5]}
+            assert {place.rpartition(":")[2] for place in picked} == {str(port)}
+        (plugins / "favourite.py").write_text("import nothing_of_this_name\n")
+        await world.until(lambda: world.value('epp_config_loads_total{result="failure"}') == 1)
+        assert await world.ask() == 200
+        assert "favourite.py:1: ModuleNotFoundError" in picker.process.log.read_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from epp.core.data import PEER_ENDPOINT, DataKey
 from epp.core.decision import ProfileRun, SchedulingResult
@@ -33,8 +33,9 @@ class PdProfileHandlerParams(Params, frozen=True):
     primary_port: Annotated[
         int, Meta(ge=0, le=65535, description="The port that the proxy can reach; 0: any.")
     ] = 0
-    decider_plugin_name: Annotated[PluginName, Meta(description="Who decides of prefill.")] = (
-        PluginName("prefix-based-pd-decider")
+    # By a factory: a JSON Schema can show no default of this type.
+    decider_plugin_name: Annotated[PluginName, Meta(description="Who decides of prefill.")] = field(
+        default_factory=lambda: PluginName("prefix-based-pd-decider")
     )
     prefix_match_info_producer_name: Annotated[str, Meta(description="Has no effect.")] = ""
     prefix_plugin_type: Annotated[str, Meta(description="Has no effect.")] = ""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 
 from epp.core.data import PEER_ENDPOINT
@@ -94,3 +95,8 @@ def test_what_has_no_effect_is_pointed_out() -> None:
         "prefixPluginName",
     ]
     assert list(PdProfileHandlerParams().hints()) == []
+
+
+def test_a_schema_of_the_parameters_can_be_made() -> None:
+    schema = msgspec.json.schema(PdProfileHandlerParams, schema_hook=lambda _: {"type": "string"})
+    assert "deciderPluginName" in str(schema)

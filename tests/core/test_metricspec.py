@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epp.scrape.spec import MetricSpec
+from epp.core.metricspec import MetricSpec
 
 
 @pytest.mark.parametrize(

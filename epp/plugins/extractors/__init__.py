@@ -1,0 +1,1 @@
+"""Declare what of it becomes part of an endpoint."""

@@ -1,0 +1,1 @@
+"""Declare what is read about endpoints."""
