@@ -19,6 +19,7 @@ from epp.config.hazards import hazards
 from epp.config.jsonschema import json_schema
 from epp.config.load import LoadedConfig, load_config
 from epp.config.manifest import Part, parts
+from epp.config.schema import KIND
 from epp.core.clock import Clock
 from epp.core.errors import StartError
 from epp.core.plugin import Handle, PluginType
@@ -60,6 +61,8 @@ def run(options: argparse.Namespace, catalogue: Mapping[str, PluginType]) -> int
         except StartError as error:
             sys.stderr.write(f"epp check-config: {error}\n")
             status = UNUSABLE
+            continue
+        if options.skip_others and KIND not in text:
             continue
         for part in parts(text):
             shown = "<stdin>" if name == STDIN else name
@@ -163,6 +166,9 @@ def parser() -> argparse.ArgumentParser:
     said.add_argument("--format", choices=("text", "json", "github"), default="text")
     said.add_argument("--schema", action="store_true", help="print the JSON Schema for editors")
     said.add_argument("--rule", metavar="RULE", help="print the page of a rule")
+    said.add_argument(
+        "--skip-others", action="store_true", help=f"skip files in which no {KIND} is"
+    )
     said.add_argument(
         "--plugin-dir", action="append", default=[], metavar="DIR", help="a folder of own plugins"
     )
