@@ -53,32 +53,40 @@ def run(options: argparse.Namespace, catalogue: Mapping[str, PluginType]) -> int
         sys.stderr.write("epp check-config: name a file, or - for the standard input\n")
         return UNUSABLE
     status = RIGHT
-    found: list[Finding] = []
-    explained: list[str] = []
+    checked: list[Checked] = []
     for name in options.files:
         try:
-            text = _read(name)
+            checked += _check_file(name, options, catalogue)
         except StartError as error:
             sys.stderr.write(f"epp check-config: {error}\n")
             status = UNUSABLE
-            continue
-        if options.skip_others and KIND not in text:
-            continue
-        for part in parts(text):
-            shown = "<stdin>" if name == STDIN else name
-            checked = check(
-                part, shown, catalogue, allow_experimental=options.allow_experimental_plugins
-            )
-            found += checked.findings
-            if checked.config is not None:
-                explained.append(explain(checked.config))
+    found = [finding for one in checked for finding in one.findings]
     if not options.notes:
         found = [finding for finding in found if finding.severity is not Severity.NOTE]
     _report(found, options.format)
     if options.explain and options.format == "text":
-        print_out("---\n".join(explained), end="")
+        texts = [explain(one.config) for one in checked if one.config is not None]
+        print_out("---\n".join(texts), end="")
     levels = {Severity.ERROR, Severity.WARNING} if options.strict else {Severity.ERROR}
     return status or (WRONG if any(f.severity in levels for f in found) else RIGHT)
+
+
+def _check_file(
+    name: str, options: argparse.Namespace, catalogue: Mapping[str, PluginType]
+) -> list[Checked]:
+    """The configurations in a file.
+
+    Raises:
+        StartError: it cannot be read.
+    """
+    text = _read(name)
+    if options.skip_others and KIND not in text:
+        return []
+    shown = "<stdin>" if name == STDIN else name
+    return [
+        check(part, shown, catalogue, allow_experimental=options.allow_experimental_plugins)
+        for part in parts(text)
+    ]
 
 
 def check(
