@@ -68,7 +68,7 @@ class Routing:
 
     def reload(self) -> None:
         """Load the configuration again; one that is wrong changes nothing."""
-        before = self.config
+        before, started = self.config, self._handle.clock.now()
         try:
             config = self._load(before)
         except StartError as error:
@@ -80,7 +80,13 @@ class Routing:
         self._warm(config)
         self._swap(before, config)
         self._handle.probe.config_loaded(True)
-        logs.log(logger, 0, "Took over the configuration", diff=_diff(before, config))
+        logs.log(
+            logger,
+            0,
+            "Took over the configuration",
+            seconds=round(self._handle.clock.now() - started, 4),
+            diff=_diff(before, config),
+        )
 
     def describe_config(self) -> dict[str, Any]:
         """The effective configuration, for people who debug."""
