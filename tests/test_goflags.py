@@ -15,6 +15,7 @@ from epp.goflags import (
     parse_duration,
     parse_int,
     parse_quantity,
+    spell_duration,
     usage,
 )
 
@@ -203,3 +204,19 @@ def test_the_usage_names_every_flag_with_kind_and_default() -> None:
     assert text.startswith("Usage of epp:\n  --d duration\n    \tHow long. (default 50ms)\n")
     assert "  --secure\n    \tTLS. (default true)\n" in text
     assert "  --pool-name string\n    \tWhich pool.\n" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "200ms"),
+        (0.05, "50ms"),
+        (0.000001, "0.001ms"),
+        (1.0, "1s"),
+        (6000.0, "6000s"),
+        (1.5, "1.5s"),
+    ],
+)
+def test_a_duration_is_spelt_so_that_it_can_be_read_again(seconds: float, text: str) -> None:
+    assert spell_duration(seconds) == text
+    assert parse_duration(text) == pytest.approx(seconds)
