@@ -7,7 +7,7 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from epp.config.findings import Findings, did_you_mean
+from epp.config.findings import ConfigError, Findings, did_you_mean
 from epp.config.parameters import plugin_names, read_parameters
 from epp.config.waiting import WAITING
 from epp.core.errors import ParameterError
@@ -170,13 +170,19 @@ class Shelf:
         declared = self._type_of(declaration)
         if declared is None:
             return None
-        params = read_parameters(
-            declaration.parameters,
-            declared,
-            declaration.path,
-            self._findings,
-            is_strict=self._rules.is_strict,
-        )
+        try:
+            params = read_parameters(
+                declaration.parameters,
+                declared,
+                declaration.path,
+                self._findings,
+                is_strict=self._rules.is_strict,
+            )
+        except ConfigError:
+            raise
+        except Exception as error:
+            self._broken(declaration, declared, error)
+            return None
         return None if params is None else (declaration, declared, params)
 
     def _catalogued(self, type_name: str) -> PluginType | None:
@@ -275,16 +281,19 @@ class Shelf:
                 self._findings.error(path, "wrong-value", error.rule)
             return None
         except Exception as error:
-            if not declared.origin:
-                raise
-            self._wrong(
-                declaration,
-                "broken-plugin",
-                f"{declared.name} of {declared.origin} cannot be made: "
-                f"{type(error).__name__}: {error}",
-            )
+            self._broken(declaration, declared, error)
             return None
         return plugin
+
+    def _broken(self, declaration: Declaration, declared: PluginType, error: Exception) -> None:
+        """A plugin of the user's own may raise anything; one of this package should not."""
+        if not declared.origin:
+            raise error
+        self._wrong(
+            declaration,
+            "broken-plugin",
+            f"{declared.name} of {declared.origin} cannot be made: {type(error).__name__}: {error}",
+        )
 
     def _wrong(self, declaration: Declaration, rule: str, text: str) -> None:
         self._findings.error(declaration.path.removesuffix(".parameters"), rule, text)
