@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from epp.saturation import AnyRoomDetector
 
 _COMMENT_COLUMN = 48
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
+_UNPRINTABLE = re.compile(r"[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
 _NO_STRINGS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n"})
 
 
@@ -86,7 +88,7 @@ class _Explaining:
         for key, value in values.items():
             below = f"{path}.{key}"
             if isinstance(value, dict) and value:
-                yield f"{indent}{key}:"
+                yield f"{indent}{_scalar(key)}:"
                 yield from self._values(value, below, f"{indent}  ", is_added=is_added)
             else:
                 origin = (
@@ -94,7 +96,7 @@ class _Explaining:
                     if is_added and below.lower() not in self._lines_by_path
                     else (self._from(below))
                 )
-                yield self._line(f"{indent}{key}: {_scalar(value)}", origin)
+                yield self._line(f"{indent}{_scalar(key)}: {_scalar(value)}", origin)
 
     def _profile(self, number: int, plan: ProfilePlan) -> Iterator[str]:
         path = f"$.schedulingProfiles[{number}]"
@@ -179,7 +181,10 @@ def _written(value: Any) -> Any:
 
 
 def _scalar(value: object) -> str:
-    """A value in one line; JSON is YAML."""
+    """A value in one line; JSON is YAML, but for characters that YAML wants escaped."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _NO_STRINGS:
         return value
-    return msgspec.json.encode(value).decode()
+    if isinstance(value, float) and not isfinite(value):
+        return {"inf": ".inf", "-inf": "-.inf"}.get(str(value), ".nan")
+    written = msgspec.json.encode(value).decode()
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", written)

@@ -15,12 +15,12 @@ from epp.core.plugin import PluginName, PositiveDuration
 from epp.goflags import parse_duration
 
 MAX_ERRORS = 200
+MAX_KNOWN = 1000
+MAX_WORD = 100
 
 S = TypeVar("S")
 _AT = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _NO_STRING = re.compile(r"Expected `str( \| null)?`, got `(bool|int|float)`")
-_MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 
 
 class Severity(StrEnum):
@@ -134,41 +134,44 @@ class Findings:
             raise ConfigError(self.all)
 
     def convert(self, value: Any, to: type[S], path: str) -> S | None:
-        """``value`` as this type; None, and an error, where it is not."""
+        """``value`` as this type; None, and an error for everything in it that does not fit."""
         try:
             return msgspec.convert(value, to, dec_hook=_convert_leaf)
         except msgspec.ValidationError as error:
-            self._refuse(error, to, path)
+            before = self.errors
+            self._look_inside(value, to, path)
+            if self.errors == before:
+                self._refuse(error, path)
             return None
 
-    def convert_fields(self, values: dict[str, Any], to: type[S], path: str) -> S | None:
-        """``values`` as this struct; None, and an error for each field that does not fit."""
-        before = self.errors
-        for field in msgspec.structs.fields(to):  # type: ignore[arg-type]  # it is a struct
-            name = field.encode_name
-            if name in values:
-                self.convert(values[name], field.type, f"{path}.{name}")
-            elif field.required:
-                self.error(path, "missing-value", f"`{name}` is required")
-        if self.errors > before:
-            return None
-        return self.convert(values, to, path)
+    def _look_inside(self, value: Any, to: Any, path: str) -> None:
+        """Errors in the parts of a value: msgspec stops at the first one."""
+        to = bare(to)
+        if isinstance(value, list) and get_origin(to) is list:
+            for i, item in enumerate(value):
+                self.convert(item, get_args(to)[0], f"{path}[{i}]")
+        elif isinstance(value, dict) and hasattr(to, "__struct_config__"):
+            fields = {field.encode_name: field for field in msgspec.structs.fields(to)}
+            for key, item in value.items():
+                if key in fields:
+                    self.convert(item, fields[key].type, f"{path}.{key}")
+                elif to.__struct_config__.forbid_unknown_fields:
+                    self.unknown_key(key, fields, path)
+            for key, field in fields.items():
+                if field.required and key not in value:
+                    self.error(path, "missing-value", f"`{key}` is required")
 
-    def _refuse(self, error: msgspec.ValidationError, to: Any, path: str) -> None:
+    def unknown_key(self, key: str, known: Iterable[str], path: str) -> None:
+        """An error: the mapping at ``path`` may not have this key."""
+        text = f'unknown field "{key}"{did_you_mean(key, known)}'
+        self.error(f"{path}.{key}", "unknown-key", text)
+
+    def _refuse(self, error: msgspec.ValidationError, path: str) -> None:
         """A msgspec message ends in "- at `$.path`"."""
         match = _AT.match(str(error))
         assert match is not None
         text, path = match["rule"], path + (match["path"] or "").removesuffix("[...]")
-        if unknown := _UNKNOWN.match(text):
-            known = _keys_of(to, match["path"] or "")
-            self.error(
-                f"{path}.{unknown[1]}",
-                "unknown-key",
-                f'unknown field "{unknown[1]}"{did_you_mean(unknown[1], known)}',
-            )
-        elif missing := _MISSING.match(text):
-            self.error(path, "missing-value", f"`{missing[1]}` is required")
-        elif _NO_STRING.match(text):
+        if _NO_STRING.match(text):
             self.error(
                 path, "yaml-type", f"{text}: YAML reads yes, on and 12 as no text; put it in quotes"
             )
@@ -179,9 +182,13 @@ class Findings:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The end of a refusal: what was probably meant, else what there is if that is little."""
     known = sorted(known)
+    if len(known) > MAX_KNOWN or len(word) > MAX_WORD:
+        return ""  # comparing takes time
     by_lower = {name.lower(): name for name in known}
     if close := get_close_matches(word.lower(), by_lower, n=1):
         return f"; did you mean {by_lower[close[0]]!r}?"
+    if len(known) == 1:
+        return f"; there is only {known[0]}"
     return f"; there are {', '.join(known)}" if 0 < len(known) <= 12 else ""
 
 
@@ -198,20 +205,6 @@ def bare(to: Any) -> Any:
         rest = [arg for arg in get_args(to) if arg is not NoneType]
         return bare(rest[0]) if len(rest) == 1 else to
     return to
-
-
-def _keys_of(to: Any, path: str) -> list[str]:
-    """The keys of the struct at ``path`` below a type."""
-    to = bare(to)
-    for step in re.findall(r"\.([^.\[]+)|\[", path):
-        if step and hasattr(to, "__struct_fields__"):
-            types = {field.encode_name: field.type for field in msgspec.structs.fields(to)}
-            to = bare(types.get(step))
-        elif not step and get_args(to):
-            to = bare(get_args(to)[0])
-    if not hasattr(to, "__struct_fields__"):
-        return []
-    return [field.encode_name for field in msgspec.structs.fields(to)]
 
 
 def _convert_leaf(to: type, value: object) -> object:

@@ -69,4 +69,4 @@ def _has_parameters(params: type[Params]) -> bool:
 
 
 def _summary(declared: PluginType) -> str:
-    return (declared.cls.__doc__ or "").strip().splitlines()[0]
+    return (declared.cls.__doc__ or "").strip().partition("\n")[0]

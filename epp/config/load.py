@@ -156,8 +156,8 @@ def _find_detector(
     """The detector that is referred to, or one made from thresholds; and notices on variables."""
     name, path = referenced_detector(config, shelf.plugins, findings)
     notices = without_effect(environment, has_thresholds=not name)
+    thresholds = read_thresholds(config.saturation_detector, findings)
     if not name:
-        thresholds = read_thresholds(config.saturation_detector, findings)
         thresholds, lines = override_thresholds(thresholds, environment)
         return AnyRoomDetector(thresholds, handle), [*notices, *lines]
     if name == DEFAULT_DETECTOR and name not in shelf.plugins:

@@ -42,11 +42,11 @@ def in_order(shelf: Shelf, findings: Findings) -> list[DataProducer]:
     """The producers, each after those whose data it reads; a circle is an error that names it."""
     producers = shelf.of(DataProducer)
     makers = {key: producer for producer in producers for key in producer.produces}
-    ordered: list[DataProducer] = []
+    ordered: dict[str, DataProducer] = {}
     visiting: list[DataProducer] = []
 
     def visit(producer: DataProducer) -> None:
-        if producer in ordered:
+        if producer.name in ordered:
             return
         if producer in visiting:
             circle = [p.name for p in [*visiting[visiting.index(producer) :], producer]]
@@ -61,11 +61,11 @@ def in_order(shelf: Shelf, findings: Findings) -> list[DataProducer]:
             if (maker := makers.get(key)) is not None and maker is not producer:
                 visit(maker)
         visiting.pop()
-        ordered.append(producer)
+        ordered[producer.name] = producer
 
     for producer in producers:
         visit(producer)
-    return ordered
+    return list(ordered.values())
 
 
 def _missing(shelf: Shelf, tried: set[DataKey[Any]]) -> dict[DataKey[Any], str]:

@@ -62,10 +62,11 @@ def plan_profiles(
     after the picker ends the process there.
     """
     origin = ""
-    if not sections:
+    is_declared = bool(sections)
+    if not is_declared:
         origin = "no profile is declared"
         sections = [_everything(shelf)]
-    _check(sections, shelf, findings)
+    _check(sections, shelf, findings, is_declared=is_declared)
     pickers = shelf.of(Picker)
     shared: Plugin | None = pickers[0] if pickers else None
     plans: list[ProfilePlan] = []
@@ -91,12 +92,12 @@ def find_handler(profiles: int, shelf: Shelf, findings: Findings) -> ProfileHand
     handlers = shelf.of(ProfileHandler)
     if len(handlers) > 1:
         findings.error(
-            "$.plugins",
+            shelf.place_of(handlers[1].name),
             "profile-handlers",
             f"only one profile handler is allowed. Both {handlers[0].name} and "
             f"{handlers[1].name} are profile handlers",
         )
-    elif not handlers and profiles > 1:
+    elif not handlers and profiles > 1 and not shelf.has_refused(ProfileHandler):
         findings.error(
             "$.schedulingProfiles",
             "profile-handlers",
@@ -135,7 +136,13 @@ def _use(plugin: Plugin, weight: float | None) -> Use:
     return Use(plugin, weight)
 
 
-def _check(sections: Sequence[ProfileSection | None], shelf: Shelf, findings: Findings) -> None:
+def _check(
+    sections: Sequence[ProfileSection | None],
+    shelf: Shelf,
+    findings: Findings,
+    *,
+    is_declared: bool,
+) -> None:
     names: set[str] = set()
     for i, profile in enumerate(sections):
         if profile is None:
@@ -150,10 +157,12 @@ def _check(sections: Sequence[ProfileSection | None], shelf: Shelf, findings: Fi
                 f"the name '{profile.name}' has been specified for more than one SchedulingProfile",
             )
         names.add(profile.name)
-        _check_references(profile, path, shelf, findings)
+        _check_references(profile, path, shelf, findings, is_declared=is_declared)
 
 
-def _check_references(profile: ProfileSection, path: str, shelf: Shelf, findings: Findings) -> None:
+def _check_references(
+    profile: ProfileSection, path: str, shelf: Shelf, findings: Findings, *, is_declared: bool
+) -> None:
     pickers: list[Plugin] = []
     for i, reference in enumerate(profile.plugins or ()):
         place = f"{path}.plugins[{i}]"
@@ -173,7 +182,7 @@ def _check_references(profile: ProfileSection, path: str, shelf: Shelf, findings
             pickers.append(plugin)
             if len(pickers) == 2:
                 findings.error(
-                    place,
+                    place if is_declared else shelf.place_of(plugin.name),
                     "two-pickers",
                     f"failed to set '{plugin}' as picker, already have a registered picker "
                     f"plugin '{pickers[0]}'",

@@ -55,7 +55,9 @@ def find_parsers(config: ConfigSection, shelf: Shelf, findings: Findings) -> lis
         if config.api_version != NEW_GROUP:
             return [BodyAloneParser()]
         for name in NEWER_PARSERS:
-            plugin = shelf.plugins.get(name) or shelf.add(name, "no parser is configured")
+            plugin = shelf.plugins.get(name)
+            if not isinstance(plugin, Parser):  # another plugin may bear the name
+                plugin = shelf.add(name, "no parser is configured")
             if isinstance(plugin, Parser):
                 found.append(plugin)
         return found

@@ -26,8 +26,8 @@ _TRUE = frozenset({"1", "t", "true"})
 _FALSE = frozenset({"0", "f", "false"})
 
 
-def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, set[str]]:
-    """The document in its types, and the names of plugins that are left out as they are wrong.
+def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, dict[str, str]]:
+    """The document in its types, and the plugins left out as they are wrong: names and types.
 
     Each key and each list entry is read on its own, so that no problem hides another.
 
@@ -48,24 +48,21 @@ def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, s
     fields = {field.encode_name: field for field in msgspec.structs.fields(ConfigSection)}
     items: dict[str, type[Any]] = {"plugins": PluginSection, "schedulingProfiles": ProfileSection}
     read: dict[str, Any] = {}
-    refused: set[str] = set()
+    refused: dict[str, str] = {}
     for key, given in value.items():
         field, path = fields.get(key), f"$.{key}"
         if field is None:
-            text = f'unknown field "{key}"{did_you_mean(key, fields)}'
-            findings.error(path, "unknown-key", text)
+            findings.unknown_key(key, fields, "$")
         elif isinstance(given, list) and key in items:
             entries = [findings.convert(v, items[key], f"{path}[{i}]") for i, v in enumerate(given)]
             read[field.name] = entries
-            refused |= {_name_in(v) for v, e in zip(given, entries, strict=True) if e is None}
+            for entry, wrong in zip(entries, given, strict=True):
+                if key == "plugins" and entry is None and isinstance(wrong, dict):
+                    type_name = str(wrong.get("type"))
+                    refused[str(wrong.get("name") or type_name)] = type_name
         else:
             read[field.name] = findings.convert(given, field.type, path)
     return ConfigSection(**read), refused
-
-
-def _name_in(value: object) -> str:
-    """What a plugin would have been called."""
-    return str(value.get("name") or value.get("type")) if isinstance(value, dict) else ""
 
 
 def check_kind(config: ConfigSection, findings: Findings) -> None:
@@ -88,8 +85,8 @@ def read_gates(gates: Sequence[str], findings: Findings) -> dict[str, bool]:
     found = dict(FEATURE_GATES)
     for i, gate in enumerate(gates):
         path = f"$.featureGates[{i}]"
-        name, _, value = gate.partition("=")
-        setting = value.strip().lower() or "true"
+        name, is_set, value = gate.partition("=")
+        setting = value.strip().lower() if is_set else "true"
         if name not in FEATURE_GATES:
             findings.error(
                 path,

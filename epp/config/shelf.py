@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from epp.config.findings import Findings, did_you_mean
+from epp.config.findings import ConfigError, Findings, did_you_mean
 from epp.config.parameters import plugin_names, read_parameters
 from epp.config.waiting import WAITING
 from epp.core.errors import ParameterError
@@ -48,6 +48,9 @@ class Rules(msgspec.Struct, frozen=True):
     allow_experimental: bool
 
 
+_MadeOf: TypeAlias = tuple[Declaration, PluginType, Params]
+
+
 class Shelf:
     """Makes plugins and keeps them by name, in the order of their declaration.
 
@@ -69,21 +72,25 @@ class Shelf:
             for declared in rules.catalogue.values()
             for alias in declared.aliases
         }
-        self._waiting: dict[str, tuple[Declaration, PluginType, Params]] = {}
+        self._waiting: dict[str, _MadeOf] = {}
         self._making: list[str] = []
         self._declared: set[str] = set()
-        self._refused: set[str] = set()
+        self._written: set[str] = set()
+        self._refused: dict[str, str] = {}
 
     def of(self, role: type[P]) -> list[P]:
         """The plugins that fill a role, in their order."""
         return [plugin for plugin in self.plugins.values() if isinstance(plugin, role)]
 
-    def declare(self, declarations: Iterable[Declaration], refused: Iterable[str] = ()) -> None:
+    def declare(
+        self, declarations: Sequence[Declaration], refused: Mapping[str, str] | None = None
+    ) -> None:
         """Make these plugins, each after those that its parameters name.
 
-        ``refused`` are names of plugins that there would be, were they not wrong.
+        ``refused`` are the names of plugins that there would be, were they not wrong, with their
+        types.
         """
-        self._refused |= set(refused)
+        self._refused = dict(refused or {})
         names: dict[str, None] = {}  # in their order
         for declaration in declarations:
             name = declaration.name
@@ -95,13 +102,17 @@ class Shelf:
                 self._wrong(
                     declaration, "duplicate-name", f"plugin name '{name}' used more than once"
                 )
+                self._read(declaration)
             else:
                 names[name] = None
                 self._declared.add(name)
-                self._read(declaration)
+                if not declaration.origin:
+                    self._written.add(name)
+                if made_of := self._read(declaration):
+                    self._waiting[name] = made_of
         for name in list(self._waiting):
             self._make(name)
-        self._refused |= {name for name in names if name not in self.plugins}
+        self._refused |= {d.name: d.type for d in declarations if d.name not in self.plugins}
         self.entries = {name: self.entries[name] for name in names if name in self.entries}
         self.plugins.clear()
         self.plugins |= {name: entry.plugin for name, entry in self.entries.items()}
@@ -111,7 +122,8 @@ class Shelf:
         name = type_name
         while name in self.plugins:
             name += "-default"
-        self._read(Declaration(type_name, name, None, path, origin))
+        if made_of := self._read(Declaration(type_name, name, None, path, origin)):
+            self._waiting[name] = made_of
         self._make(name)
         return self.plugins.get(name)
 
@@ -122,6 +134,15 @@ class Shelf:
     def is_refused(self, name: str) -> bool:
         """Whether a plugin of this name was declared, and refused with an error."""
         return name in self._refused
+
+    def has_refused(self, role: type[Plugin]) -> bool:
+        """Whether a plugin that fills this role was declared, and refused with an error."""
+        types = [self._catalogued(type_name) for type_name in self._refused.values()]
+        return any(declared is not None and issubclass(declared.cls, role) for declared in types)
+
+    def place_of(self, name: str) -> str:
+        """The path of a plugin's declaration."""
+        return self.entries[name].path.removesuffix(".parameters")
 
     def find(self, name: str, role: type[P], path: str, *, what: str) -> P | None:
         """The plugin of this name and role; None, and an error, where there is none.
@@ -142,27 +163,35 @@ class Shelf:
         self._findings.error(
             path,
             "undefined-reference",
-            f"{name} is a reference to an undefined Plugin{did_you_mean(name, self.plugins)}",
+            f"{name} is a reference to an undefined Plugin{did_you_mean(name, self._written)}",
         )
 
-    def _read(self, declaration: Declaration) -> None:
+    def _read(self, declaration: Declaration) -> _MadeOf | None:
         declared = self._type_of(declaration)
         if declared is None:
-            return
-        params = read_parameters(
-            declaration.parameters,
-            declared,
-            declaration.path,
-            self._findings,
-            is_strict=self._rules.is_strict,
-        )
-        if params is not None:
-            self._waiting[declaration.name] = (declaration, declared, params)
+            return None
+        try:
+            params = read_parameters(
+                declaration.parameters,
+                declared,
+                declaration.path,
+                self._findings,
+                is_strict=self._rules.is_strict,
+            )
+        except ConfigError:
+            raise
+        except Exception as error:
+            self._broken(declaration, declared, error)
+            return None
+        return None if params is None else (declaration, declared, params)
+
+    def _catalogued(self, type_name: str) -> PluginType | None:
+        return self._rules.catalogue.get(self._aliases.get(type_name, type_name))
 
     def _type_of(self, declaration: Declaration) -> PluginType | None:
         type_name = declaration.type
         catalogue = self._rules.catalogue
-        declared = catalogue.get(self._aliases.get(type_name, type_name))
+        declared = self._catalogued(type_name)
         path = declaration.path
         if not declaration.origin:
             path = f"{path.removesuffix('.parameters')}.type"
@@ -173,12 +202,11 @@ class Shelf:
                     path, "waiting-type", f"plugin type '{type_name}' cannot be used: {reason}"
                 )
             else:
-                known: Container[str] = {*catalogue, *WAITING}
                 self._findings.error(
                     path,
                     "unknown-type",
                     f"plugin type '{type_name}' is not found in registry"
-                    f"{did_you_mean(type_name, known)}",  # type: ignore[arg-type]
+                    f"{did_you_mean(type_name, [*catalogue, *WAITING])}",
                 )
             return None
         if type_name != declared.name:
@@ -196,7 +224,6 @@ class Shelf:
                 f"plugin '{declaration.name}' (type: '{type_name}') has Alpha stability level, but "
                 "command line flag --allow-experimental-plugins is not set",
             )
-            return None
         return declared
 
     def _make(self, name: str) -> None:
@@ -244,6 +271,9 @@ class Shelf:
         errors = self._findings.errors
         try:
             plugin = declared.make(params, handle)
+            plugin.bind(declaration.name)
+            if declared.origin:  # asked here, as it may raise
+                _ = [*plugin.consumes, *plugin.may_consume, *plugin.produces]
         except ParameterError as error:
             path = f"{declaration.path}.{error.key}" if error.key else declaration.path
             # What it names may be missing for a reason that was told already.
@@ -251,17 +281,19 @@ class Shelf:
                 self._findings.error(path, "wrong-value", error.rule)
             return None
         except Exception as error:
-            if not declared.origin:
-                raise
-            self._wrong(
-                declaration,
-                "broken-plugin",
-                f"{declared.name} of {declared.origin} cannot be made: "
-                f"{type(error).__name__}: {error}",
-            )
+            self._broken(declaration, declared, error)
             return None
-        plugin.bind(declaration.name)
         return plugin
+
+    def _broken(self, declaration: Declaration, declared: PluginType, error: Exception) -> None:
+        """A plugin of the user's own may raise anything; one of this package should not."""
+        if not declared.origin:
+            raise error
+        self._wrong(
+            declaration,
+            "broken-plugin",
+            f"{declared.name} of {declared.origin} cannot be made: {type(error).__name__}: {error}",
+        )
 
     def _wrong(self, declaration: Declaration, rule: str, text: str) -> None:
         self._findings.error(declaration.path.removesuffix(".parameters"), rule, text)

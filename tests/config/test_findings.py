@@ -21,7 +21,7 @@ TEXT = "a: 1\np:\n  path: x\n  howMany: 0\n"
 
 
 def findings() -> Findings:
-    return Findings(read_document(TEXT, "c.yaml"))
+    return Findings(read_document(TEXT, "c.yaml").places)
 
 
 def problems(found: Findings) -> list[str]:
@@ -32,27 +32,31 @@ def problems(found: Findings) -> list[str]:
 
 def test_without_problems_reading_goes_on() -> None:
     found = findings()
-    found.notice("$.a", "odd")
+    found.warn("$.a", "odd-value", "odd")
+    found.note("$.p", "odd-value", "look")
     found.stop_if_wrong()
-    assert found.notices == ["c.yaml:1: a: odd"]
+    assert [str(finding) for finding in found.all] == [
+        "c.yaml:1:1: warning: a: odd [odd-value]",
+        "c.yaml:2:1: note: p: look [odd-value]",
+    ]
 
 
 def test_every_field_that_does_not_fit_is_a_problem_with_its_place() -> None:
     found = findings()
     values = {"howMany": 0, "pause": "soon"}
-    assert found.convert_fields(values, SomeParams, "$.p") is None
+    assert found.convert(values, SomeParams, "$.p") is None
     assert problems(found) == [
-        "c.yaml:3: p: Object missing required field `path`",
+        "c.yaml:2: p.pause: expected a duration above 0 such as 200ms",
+        "c.yaml:2: p: `path` is required",
         "c.yaml:4: p.howMany: Expected `int` >= 1",
-        "c.yaml:3: p.pause: expected a duration above 0 such as 200ms",
     ]
 
 
 def test_earlier_problems_do_not_count_against_later_values() -> None:
     found = findings()
-    found.wrong("$.a", "no")
+    found.error("$.a", "wrong-value", "no")
     values = {"path": "x", "pause": "1.5s"}
-    params = found.convert_fields(values, SomeParams, "$.p")
+    params = found.convert(values, SomeParams, "$.p")
     assert params == SomeParams(path="x", pause=PositiveDuration(1.5))
     assert problems(found) == ["c.yaml:1: a: no"]
 
