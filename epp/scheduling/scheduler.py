@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
-from epp.core.call import PluginCall
+from epp.core.call import PluginCall, ask
 from epp.core.decision import ProfileRun, SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.errors import EppError, ResourceExhaustedError
@@ -18,7 +18,8 @@ from epp.scheduling.profile import Profile
 class Scheduler:
     """Runs the profiles that the handler selects until it selects none.
 
-    If the handler fails, what the profiles found so far counts, the first of them first.
+    If the handler fails or is set aside, what the profiles found so far counts, the first of them
+    first; if they did not run yet, the first of them runs.
 
     Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/scheduling/scheduler.go.
     """
@@ -62,17 +63,14 @@ class Scheduler:
                 "failed to find target pod: failed to run any scheduler profile for request "
                 f"{request.request_id}"
             )
-        started = perf_counter()
-        try:
-            result = self.handler.combine(request, results)
-            if results.get(result.primary) is None:
-                raise LookupError(f"named a profile without result: {result.primary}")
-        except EppError:
-            raise
-        except Exception as error:
-            self._combine.failed(error)
-            return _first_of(results)
-        self._combine.ran(perf_counter() - started)
+        return ask(self._combine, self._combined, request, results) or _first_of(results)
+
+    def _combined(
+        self, request: InferenceRequest, results: dict[str, ProfileRun | None]
+    ) -> SchedulingResult:
+        result = self.handler.combine(request, results)
+        if not result.picked:
+            raise LookupError(f"named a profile without result: {result.primary}")
         return result
 
     def _next(
@@ -82,18 +80,19 @@ class Scheduler:
 
         One that has run is not run again, else a handler could go on for ever.
         """
-        started = perf_counter()
-        try:
-            selected = self.handler.select(request, self._names, results)
-            if unknown := [name for name in selected if name not in self.profiles]:
-                raise LookupError(f"selected a profile that is none: {unknown[0]}")
-        except EppError:
-            raise
-        except Exception as error:
-            self._select.failed(error)
+        selected: Sequence[str] | None = ask(self._select, self._selected, request, results)
+        if selected is None:
             return () if results else self._names[:1]
-        self._select.ran(perf_counter() - started)
         return [name for name in selected if name not in results] if results else selected
+
+    def _selected(
+        self, request: InferenceRequest, results: dict[str, ProfileRun | None]
+    ) -> Sequence[str]:
+        selected = tuple(self.handler.select(request, self._names, results))
+        for name in selected:
+            if name not in self.profiles:
+                raise LookupError(f"selected a profile that is none: {name}")
+        return selected
 
     @staticmethod
     def _run(
