@@ -46,6 +46,9 @@ OBJECTIVE_HEADERS = ("x-llm-d-inference-objective", "x-gateway-inference-objecti
 REWRITE_HEADERS = ("x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite")
 
 
+_AGENT = AGENT_IDENTITY.of()
+
+
 class Director:
     """Turns a request into a decision.
 
@@ -122,9 +125,7 @@ class Director:
             ),
             priority=self._datastore.priority(_first(headers, OBJECTIVE_HEADERS)),
             fairness_id=(
-                _first(headers, FAIRNESS_HEADERS)
-                or data.get(AGENT_IDENTITY.of())
-                or DEFAULT_FAIRNESS_ID
+                _first(headers, FAIRNESS_HEADERS) or data.get(_AGENT) or DEFAULT_FAIRNESS_ID
             ),
             size_bytes=len(incoming.body or b""),
             data=data,

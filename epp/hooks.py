@@ -7,10 +7,11 @@ refuse goes to the client.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
-from epp.core.call import PluginCall, ask, calls, check_header, ids_among, in_role, run
+from epp.core.call import PluginCall, ask, calls, check_header, in_role, kept_and_removed, run
 from epp.core.data import CycleData, DataKey
 from epp.core.decision import SchedulingResult
 from epp.core.endpoint import Endpoint
@@ -18,6 +19,7 @@ from epp.core.errors import EppError, ServiceUnavailableError
 from epp.core.plugin import (
     Admitter,
     DataProducer,
+    HeaderChange,
     HeaderProcessor,
     Plugin,
     PreRequest,
@@ -83,11 +85,13 @@ class RequestHooks:
         """
         if not self._screeners:
             return endpoints
-        left = endpoints
+        everyone = tuple(endpoints)
+        gone: set[str] = set()
         for call in self._screeners:
-            kept = ask(call, _screened, call.plugin, request, endpoints)
-            if kept is not None:
-                left = [endpoint for endpoint in left if endpoint.id in kept]
+            removed = ask(call, _screened, call.plugin, request, everyone)
+            if removed:
+                gone.update([endpoint.id for endpoint in removed])
+        left = [endpoint for endpoint in everyone if endpoint.id not in gone]
         if not left:
             raise ServiceUnavailableError(NO_SCREEN_LEFT)
         return left
@@ -150,13 +154,19 @@ class RequestHooks:
         changes: dict[str, bytes | None] = {}
         refusal: EppError | None = None
         for call in self._pre_request:
+            if call.is_aside:
+                continue
+            started = perf_counter()
             try:
-                made = ask(call, _changes, call.plugin, request, result)
+                made = call.plugin.pre_request(request, result)
+                if made:
+                    changes |= _checked(made)
             except EppError as error:
                 refusal = refusal or error
+            except Exception as error:
+                call.failed(error)
                 continue
-            if made:
-                changes |= made
+            call.ran(perf_counter() - started)
         if refusal is not None:
             raise refusal
         return changes
@@ -166,17 +176,12 @@ class RequestHooks:
 
 
 def _screened(
-    screener: Screener, request: InferenceRequest, endpoints: Sequence[Endpoint]
-) -> set[str]:
-    return ids_among(screener.screen(request, endpoints), endpoints)
+    screener: Screener, request: InferenceRequest, endpoints: tuple[Endpoint, ...]
+) -> tuple[Endpoint, ...]:
+    return kept_and_removed(screener.screen(request, endpoints), endpoints)[1]
 
 
-def _changes(
-    plugin: PreRequest, request: InferenceRequest, result: SchedulingResult
-) -> dict[str, bytes | None] | None:
-    made = plugin.pre_request(request, result)
-    if not made:
-        return None
+def _checked(made: Iterable[HeaderChange]) -> dict[str, bytes | None]:
     changes = dict(made)
     for name, value in changes.items():
         check_header(name, b"" if value is None else value)

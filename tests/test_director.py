@@ -231,6 +231,7 @@ def test_a_request_takes_one_step_after_the_other() -> None:
         "pre-request target to a",
     ]
     assert [(point, name) for point, _, name in world.probe.plugins] == [
+        ("Saturation", "any-room-detector"),
         ("ProfilePicker", "single-profile-handler"),
         ("Filter", "all"),
         ("Scorer", "equal"),

@@ -19,7 +19,7 @@ Differs: in the Go pickers a plugin that panics ends the process.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
@@ -45,16 +45,27 @@ class PluginCall(Generic[P]):
     (``Plugin.budget_seconds``) that keeps exceeding it ``is_aside``: it is no longer to be called.
     """
 
-    __slots__ = ("_budget", "_probe", "_strikes", "_timed", "is_aside", "plugin", "point", "ran")
+    __slots__ = (
+        "_budget",
+        "_probe",
+        "_strikes",
+        "_timed",
+        "is_aside",
+        "name",
+        "plugin",
+        "point",
+        "ran",
+    )
 
     def __init__(self, plugin: P, point: str, probe: Probe) -> None:
         self.plugin = plugin
+        self.name = plugin.name
         self.point = point
         self.is_aside = False
         self._probe = probe
         self._budget = plugin.budget_seconds
         self._strikes = 0.0
-        self._timed = probe.plugin_timer(point, plugin.type, plugin.name)
+        self._timed = probe.plugin_timer(point, plugin.type, self.name)
         self.ran: Callable[[float], None] = (
             self._timed if self._budget is None else self._ran_within
         )
@@ -68,11 +79,11 @@ class PluginCall(Generic[P]):
 
     def _overran(self, seconds: float) -> None:
         plugin = self.plugin
-        self._probe.plugin_overran(self.point, plugin.type, plugin.name, seconds)
+        self._probe.plugin_overran(self.point, plugin.type, self.name, seconds)
         self._strikes += 1
         if self._strikes >= STRIKES and not self.is_aside:
             self.is_aside = True
-            self._probe.plugin_set_aside(self.point, plugin.type, plugin.name)
+            self._probe.plugin_set_aside(self.point, plugin.type, self.name)
 
     def failed(self, error: Exception) -> None:
         """Something went wrong with a call; one that was stopped counts as one over the budget.
@@ -80,7 +91,7 @@ class PluginCall(Generic[P]):
         Of a plugin without a budget it does not: it called another, which is to blame.
         """
         plugin = self.plugin
-        self._probe.plugin_failed(self.point, plugin.type, plugin.name, error)
+        self._probe.plugin_failed(self.point, plugin.type, self.name, error)
         if isinstance(error, PluginOverrunError) and self._budget is not None:
             self._overran(error.seconds)
 
@@ -138,16 +149,22 @@ def ask(call: PluginCall[Any], method: Callable[..., Any], *args: Any) -> Any:
     return result
 
 
-def ids_among(kept: Sequence[Endpoint], endpoints: Sequence[Endpoint]) -> set[str]:
-    """The ids of ``kept``.
+def kept_and_removed(
+    kept: Iterable[Endpoint], endpoints: tuple[Endpoint, ...]
+) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
+    """Those of ``endpoints`` that a plugin keeps, in their order, and the others.
 
     Raises:
-        ValueError: one of them is none of ``endpoints``.
+        ValueError: it keeps one that is none of them.
     """
+    kept = tuple(kept)
+    if kept == endpoints:  # compares identities, and saves two sets
+        return endpoints, ()
     ids = {endpoint.id for endpoint in kept}
-    if not ids <= {endpoint.id for endpoint in endpoints}:
+    left = tuple([endpoint for endpoint in endpoints if endpoint.id in ids])
+    if len(left) != len(ids):
         raise ValueError("returned an endpoint that it was not given")
-    return ids
+    return left, tuple([endpoint for endpoint in endpoints if endpoint.id not in ids])
 
 
 def check_header(name: str, value: bytes) -> None:

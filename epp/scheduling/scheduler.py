@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
-from epp.core.call import PluginCall, ask
+from epp.core.call import PluginCall
 from epp.core.decision import ProfileRun, SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.errors import EppError, ResourceExhaustedError
@@ -63,14 +63,20 @@ class Scheduler:
                 "failed to find target pod: failed to run any scheduler profile for request "
                 f"{request.request_id}"
             )
-        return ask(self._combine, self._combined, request, results) or _first_of(results)
-
-    def _combined(
-        self, request: InferenceRequest, results: dict[str, ProfileRun | None]
-    ) -> SchedulingResult:
-        result = self.handler.combine(request, results)
-        if not result.picked:
-            raise LookupError(f"named a profile without result: {result.primary}")
+        call = self._combine
+        if call.is_aside:
+            return _first_of(results)
+        started = perf_counter()
+        try:
+            result = self.handler.combine(request, results)
+            if not result.picked:
+                raise LookupError(f"named a profile without result: {result.primary}")
+        except EppError:
+            raise
+        except Exception as error:
+            call.failed(error)
+            return _first_of(results)
+        call.ran(perf_counter() - started)
         return result
 
     def _next(
@@ -80,19 +86,22 @@ class Scheduler:
 
         One that has run is not run again, else a handler could go on for ever.
         """
-        selected: Sequence[str] | None = ask(self._select, self._selected, request, results)
-        if selected is None:
+        call = self._select
+        if call.is_aside:
             return () if results else self._names[:1]
+        started = perf_counter()
+        try:
+            selected = tuple(self.handler.select(request, self._names, results))
+            for name in selected:
+                if name not in self.profiles:
+                    raise LookupError(f"selected a profile that is none: {name}")
+        except EppError:
+            raise
+        except Exception as error:
+            call.failed(error)
+            return () if results else self._names[:1]
+        call.ran(perf_counter() - started)
         return [name for name in selected if name not in results] if results else selected
-
-    def _selected(
-        self, request: InferenceRequest, results: dict[str, ProfileRun | None]
-    ) -> Sequence[str]:
-        selected = tuple(self.handler.select(request, self._names, results))
-        for name in selected:
-            if name not in self.profiles:
-                raise LookupError(f"selected a profile that is none: {name}")
-        return selected
 
     @staticmethod
     def _run(
