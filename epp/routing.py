@@ -55,6 +55,7 @@ class Routing:
         self._handle = handle
         self._own_files: FileStates = ()
         self._catalogue: Mapping[str, PluginType] = {}
+        self._at_start = file_states(self._watched())
         self.config = self._load(None)
         self.director = self._direct()
         for listener in self.config.endpoint_listeners:
@@ -188,7 +189,7 @@ class Routing:
         self._datastore.subscribe(added=_ignore, removed=listener.endpoint_removed)
 
     def _changes(self) -> AsyncIterator[None]:
-        return changes(self._watched, settle=True)
+        return changes(self._watched, since=self._at_start, settle=True)
 
     def _watched(self) -> list[Path]:
         config = [Path(self._options.config_file)] if self._options.config_file else []
