@@ -38,7 +38,7 @@ def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, d
     if not isinstance(value, dict):
         findings.error("$", "wrong-value", "expected a mapping at the top level")
         value = {"plugins": []}
-    elif value.get("kind") not in (None, KIND):
+    elif isinstance(value.get("kind"), str) and value["kind"] not in ("", KIND):
         _refuse_kind("$.kind", value.get("kind"), value.get("apiVersion"), findings)
         findings.stop_if_wrong()  # what is something else altogether has other keys
     if document.has_more:
@@ -67,7 +67,7 @@ def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, d
 
 def check_kind(config: ConfigSection, findings: Findings) -> None:
     """Both groups are accepted, and a document that says nothing."""
-    if config.api_version not in (None, OLD_GROUP, NEW_GROUP):
+    if config.api_version not in (None, "", OLD_GROUP, NEW_GROUP):
         _refuse_kind("$.apiVersion", config.kind, config.api_version, findings)
 
 
