@@ -190,6 +190,12 @@ def parse_duration(text: str) -> float:
     return (-nanoseconds if text[0] == "-" else nanoseconds) / 1e9
 
 
+def duration_text(seconds: float) -> str:
+    """A duration in milliseconds, as ``parse_duration`` reads it."""
+    milliseconds, nanoseconds = divmod(round(seconds * 1e9), 1_000_000)
+    return f"{milliseconds}.{nanoseconds:06d}".rstrip("0").rstrip(".") + "ms"
+
+
 def parse_quantity(text: str) -> int:
     """The bytes of a Kubernetes quantity, with or without a ``B`` at its end: ``64Mi``, ``10MiB``.
 

@@ -10,6 +10,7 @@ from epp.goflags import (
     Kind,
     UsageError,
     Value,
+    duration_text,
     one_of,
     parse,
     parse_duration,
@@ -203,3 +204,16 @@ def test_the_usage_names_every_flag_with_kind_and_default() -> None:
     assert text.startswith("Usage of epp:\n  --d duration\n    \tHow long. (default 50ms)\n")
     assert "  --secure\n    \tTLS. (default true)\n" in text
     assert "  --pool-name string\n    \tWhich pool.\n" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0ms"), (0.2, "200ms"), (0.0015, "1.5ms"), (60, "60000ms"), (1e-9, "0.000001ms")],
+)
+def test_a_duration_is_written_in_milliseconds(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+@given(st.integers(0, 10**15))
+def test_a_written_duration_is_read_back(nanoseconds: int) -> None:
+    assert parse_duration(duration_text(nanoseconds / 1e9)) == nanoseconds / 1e9
