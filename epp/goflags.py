@@ -190,10 +190,10 @@ def parse_duration(text: str) -> float:
     return (-nanoseconds if text[0] == "-" else nanoseconds) / 1e9
 
 
-def duration_text(seconds: float) -> str:
-    """A duration in milliseconds, as ``parse_duration`` reads it."""
-    milliseconds, nanoseconds = divmod(round(seconds * 1e9), 1_000_000)
-    return f"{milliseconds}.{nanoseconds:06d}".rstrip("0").rstrip(".") + "ms"
+def spell_duration(seconds: float) -> str:
+    """A duration as ``parse_duration`` reads it, in one unit, to the nanosecond."""
+    text = f"{seconds:.9f}s" if seconds >= 1 else f"{seconds * 1e3:.6f}ms"
+    return re.sub(r"\.?0+(?=m?s)", "", text)
 
 
 def parse_quantity(text: str) -> int:

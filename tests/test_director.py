@@ -11,7 +11,6 @@ from epp.core.endpoint import Endpoint
 from epp.core.errors import (
     BadRequestError,
     EppError,
-    InternalError,
     ResourceExhaustedError,
     ServiceUnavailableError,
 )
@@ -228,10 +227,11 @@ def test_a_request_takes_one_step_after_the_other() -> None:
         "filter",
         "score",
         "pick",
-        "pre-request target to a",
         "rename",
+        "pre-request target to a",
     ]
     assert [(point, name) for point, _, name in world.probe.plugins] == [
+        ("Saturation", "any-room-detector"),
         ("ProfilePicker", "single-profile-handler"),
         ("Filter", "all"),
         ("Scorer", "equal"),
@@ -317,9 +317,12 @@ def test_an_empty_pool_refuses_with_503() -> None:
     assert world.refusal(None).status == 503
 
 
-def test_a_picker_that_picks_nobody_is_an_internal_error() -> None:
-    error = World(limit=0).refusal()
-    assert (type(error), error.message) == (InternalError, "results must be greater than zero")
+def test_a_picker_that_picks_nobody_has_no_say() -> None:
+    world = World(limit=0)
+    assert world.decide().destination == "10.0.0.1:8000"
+    assert [(point, name) for point, _, name, _ in world.probe.plugin_failures] == [
+        ("Picker", "first")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from epp.goflags import (
     Kind,
     UsageError,
     Value,
-    duration_text,
     one_of,
     parse,
     parse_duration,
     parse_int,
     parse_quantity,
+    spell_duration,
     usage,
 )
 
@@ -208,12 +208,20 @@ def test_the_usage_names_every_flag_with_kind_and_default() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0, "0ms"), (0.2, "200ms"), (0.0015, "1.5ms"), (60, "60000ms"), (1e-9, "0.000001ms")],
+    [
+        (0.2, "200ms"),
+        (0.05, "50ms"),
+        (0.000001, "0.001ms"),
+        (1.0, "1s"),
+        (6000.0, "6000s"),
+        (1.5, "1.5s"),
+    ],
 )
-def test_a_duration_is_written_in_milliseconds(seconds: float, text: str) -> None:
-    assert duration_text(seconds) == text
+def test_a_duration_is_spelt_so_that_it_can_be_read_again(seconds: float, text: str) -> None:
+    assert spell_duration(seconds) == text
+    assert parse_duration(text) == pytest.approx(seconds)
 
 
 @given(st.integers(0, 10**15))
-def test_a_written_duration_is_read_back(nanoseconds: int) -> None:
-    assert parse_duration(duration_text(nanoseconds / 1e9)) == nanoseconds / 1e9
+def test_a_duration_is_spelt_in_full(nanoseconds: int) -> None:
+    assert parse_duration(spell_duration(nanoseconds / 1e9)) == nanoseconds / 1e9

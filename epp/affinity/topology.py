@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+from epp.core.datalayer import HOSTNAME
+
 
 class Level(StrEnum):
     """A place that endpoints may share, the nearest first."""
@@ -19,7 +21,7 @@ class Level(StrEnum):
 
 
 LABELS: Mapping[Level, str] = {
-    Level.HOST: "kubernetes.io/hostname",
+    Level.HOST: HOSTNAME,
     Level.RACK: "topology.kubernetes.io/rack",
     Level.ZONE: "topology.kubernetes.io/zone",
     Level.REGION: "topology.kubernetes.io/region",

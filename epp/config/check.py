@@ -19,6 +19,7 @@ from epp.config.hazards import hazards
 from epp.config.jsonschema import json_schema
 from epp.config.load import LoadedConfig, load_config
 from epp.config.manifest import Part, parts
+from epp.config.schema import KIND
 from epp.core.clock import Clock
 from epp.core.errors import StartError
 from epp.core.plugin import Handle, PluginType
@@ -52,30 +53,40 @@ def run(options: argparse.Namespace, catalogue: Mapping[str, PluginType]) -> int
         sys.stderr.write("epp check-config: name a file, or - for the standard input\n")
         return UNUSABLE
     status = RIGHT
-    found: list[Finding] = []
-    explained: list[str] = []
+    checked: list[Checked] = []
     for name in options.files:
         try:
-            text = _read(name)
+            checked += _check_file(name, options, catalogue)
         except StartError as error:
             sys.stderr.write(f"epp check-config: {error}\n")
             status = UNUSABLE
-            continue
-        for part in parts(text):
-            shown = "<stdin>" if name == STDIN else name
-            checked = check(
-                part, shown, catalogue, allow_experimental=options.allow_experimental_plugins
-            )
-            found += checked.findings
-            if checked.config is not None:
-                explained.append(explain(checked.config))
+    found = [finding for one in checked for finding in one.findings]
     if not options.notes:
         found = [finding for finding in found if finding.severity is not Severity.NOTE]
     _report(found, options.format)
     if options.explain and options.format == "text":
-        print_out("---\n".join(explained), end="")
+        texts = [explain(one.config) for one in checked if one.config is not None]
+        print_out("---\n".join(texts), end="")
     levels = {Severity.ERROR, Severity.WARNING} if options.strict else {Severity.ERROR}
     return status or (WRONG if any(f.severity in levels for f in found) else RIGHT)
+
+
+def _check_file(
+    name: str, options: argparse.Namespace, catalogue: Mapping[str, PluginType]
+) -> list[Checked]:
+    """The configurations in a file.
+
+    Raises:
+        StartError: it cannot be read.
+    """
+    text = _read(name)
+    if options.skip_others and KIND not in text:
+        return []
+    shown = "<stdin>" if name == STDIN else name
+    return [
+        check(part, shown, catalogue, allow_experimental=options.allow_experimental_plugins)
+        for part in parts(text)
+    ]
 
 
 def check(
@@ -163,6 +174,9 @@ def parser() -> argparse.ArgumentParser:
     said.add_argument("--format", choices=("text", "json", "github"), default="text")
     said.add_argument("--schema", action="store_true", help="print the JSON Schema for editors")
     said.add_argument("--rule", metavar="RULE", help="print the page of a rule")
+    said.add_argument(
+        "--skip-others", action="store_true", help=f"skip files in which no {KIND} is"
+    )
     said.add_argument(
         "--plugin-dir", action="append", default=[], metavar="DIR", help="a folder of own plugins"
     )

@@ -20,7 +20,7 @@ from epp.config.schema import KIND, OLD_GROUP
 from epp.config.shape import FEATURE_GATES
 from epp.config.shelf import Entry
 from epp.core.plugin import PositiveDuration
-from epp.goflags import duration_text
+from epp.goflags import spell_duration
 from epp.saturation import AnyRoomDetector
 
 _COMMENT_COLUMN = 48
@@ -175,7 +175,7 @@ def _written(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return parameters(value)
     if isinstance(value, PositiveDuration):
-        return duration_text(value)
+        return spell_duration(value)
     if isinstance(value, list | tuple):
         return [_written(item) for item in value]
     return msgspec.to_builtins(value, enc_hook=str)  # names of plugins are strings

@@ -30,11 +30,17 @@ def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, d
     """The document in its types, and the plugins left out as they are wrong: names and types.
 
     Each key and each list entry is read on its own, so that no problem hides another.
+
+    Raises:
+        ConfigError: the document is of another kind.
     """
     value = {} if document.value is None else document.value
     if not isinstance(value, dict):
         findings.error("$", "wrong-value", "expected a mapping at the top level")
         value = {"plugins": []}
+    elif isinstance(value.get("kind"), str) and value["kind"] not in ("", KIND):
+        _refuse_kind("$.kind", value.get("kind"), value.get("apiVersion"), findings)
+        findings.stop_if_wrong()  # what is something else altogether has other keys
     if document.has_more:
         findings.warn("$", "more-documents", "only the first document is read")
     if not value:
@@ -61,13 +67,15 @@ def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, d
 
 def check_kind(config: ConfigSection, findings: Findings) -> None:
     """Both groups are accepted, and a document that says nothing."""
-    is_kind = config.kind in (None, KIND)
-    if config.api_version in (None, OLD_GROUP, NEW_GROUP) and is_kind:
-        return
+    if config.api_version not in (None, "", OLD_GROUP, NEW_GROUP):
+        _refuse_kind("$.apiVersion", config.kind, config.api_version, findings)
+
+
+def _refuse_kind(path: str, kind: object, version: object, findings: Findings) -> None:
     findings.error(
-        "$.apiVersion" if is_kind else "$.kind",
+        path,
         "wrong-kind",
-        f'no kind "{config.kind or ""}" is registered for version "{config.api_version or ""}"; '
+        f'no kind "{kind or ""}" is registered for version "{version or ""}"; '
         f"expected {KIND} in {OLD_GROUP} or {NEW_GROUP}",
     )
 

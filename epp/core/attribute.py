@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import isfinite
 
+from epp.core.datalayer import CORE_EXTRACTOR
 from epp.core.endpoint import EndpointMetrics
-
-CORE_EXTRACTOR = "core-metrics-extractor"
 
 USUAL: Mapping[str, Callable[[EndpointMetrics], float]] = {
     "WaitingQueueSize": lambda m: m.waiting_queue_size,

@@ -2,7 +2,8 @@
 
 An endpoint is *reachable* once it answered a scrape, whatever it said. One that never answered,
 whose last attempts failed on the connection, or that the proxy had to pass over a moment ago, is a
-candidate only when no other is left. One that answers without readable metrics is scored like the
+candidate only when no other of its role is left (the label ``llm-d.ai/role``; without it all have
+one role). One that answers without readable metrics is scored like the
 mean of those that have them: the snapshot fills the values in, so that no scorer ever sees an
 unknown. A single failure changes nothing: servers restart connections, and pages get cut.
 
@@ -23,6 +24,7 @@ import msgspec
 
 from epp.core.clock import Clock
 from epp.core.endpoint import Endpoint, EndpointMetrics, split_host_port
+from epp.core.roles import ROLE_LABEL
 from epp.datastore.rewrites import Rewrites
 
 FAILURES_THAT_COUNT = 2
@@ -275,8 +277,17 @@ def _within(subset: Sequence[str], entries: Iterable[_Entry]) -> list[_Entry]:
 
 
 def _usable(entries: Iterable[_Entry]) -> list[_Entry]:
+    """Those preferred; of a role none of whose endpoints is, all: another cannot do its work."""
     everyone = list(entries)
-    return [entry for entry in everyone if entry.is_preferred] or everyone
+    preferred = [entry for entry in everyone if entry.is_preferred]
+    if len(preferred) == len(everyone):
+        return everyone
+    roles = {_role(entry) for entry in preferred}
+    return [entry for entry in everyone if entry.is_preferred or _role(entry) not in roles]
+
+
+def _role(entry: _Entry) -> str | None:
+    return entry.endpoint.labels.get(ROLE_LABEL)
 
 
 def _shown(usable: Sequence[_Entry]) -> list[Endpoint]:

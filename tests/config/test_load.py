@@ -319,7 +319,7 @@ def test_no_problem_hides_another(text: str, places: list[str]) -> None:
 
 def test_all_problems_are_told_at_once() -> None:
     found = problems(
-        "kind: Pod\n"
+        "apiVersion: v1\n"
         "featureGates: [foo]\n"
         "plugins:\n"
         "- type: nope\n"

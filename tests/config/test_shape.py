@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from epp.config.document import read_document
-from epp.config.findings import Findings
+from epp.config.findings import ConfigError, Findings
 from epp.config.schema import ConfigSection, PluginSection
 from epp.config.shape import FEATURE_GATES, check_kind, read_gates, read_shape
 from tests.config.told import told
@@ -60,8 +60,7 @@ OLD_VERSION, NEW_VERSION = "inference.networking.x-k8s.io/v1alpha1", "llm-d.ai/v
         (None, "EndpointPickerConfig", None),
         ("v1", "EndpointPickerConfig", "apiVersion"),
         ("inference.networking.x-k8s.io/v1alpha2", None, "apiVersion"),
-        (OLD_VERSION, "Pod", "kind"),
-        ("", "", "kind"),
+        ("", "", None),
     ],
 )
 def test_both_groups_and_one_kind_are_known(
@@ -70,6 +69,16 @@ def test_both_groups_and_one_kind_are_known(
     findings = Findings(read_document("", "f").places)
     check_kind(ConfigSection(api_version=version, kind=kind), findings)
     assert [finding.place for finding in findings.all] == ([] if place is None else [place])
+
+
+@pytest.mark.parametrize("text", ["kind: Pod", "kind: Pod\nspec: {}\nmetadata: {name: x}"])
+def test_of_another_kind_nothing_else_is_told(text: str) -> None:
+    document = read_document(text, "f")
+    with pytest.raises(ConfigError) as raised:
+        read_shape(document, Findings(document.places))
+    assert [(finding.place, finding.rule) for finding in raised.value.findings] == [
+        ("kind", "wrong-kind")
+    ]
 
 
 @pytest.mark.parametrize(

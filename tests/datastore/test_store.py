@@ -315,3 +315,15 @@ def test_a_subscriber_may_hear_of_new_labels() -> None:
     store.unsubscribe(**follow)
     store.put_endpoint(make_endpoint("a"))
     assert len(heard) == 1
+
+
+def test_an_endpoint_that_nobody_else_can_stand_in_for_is_a_candidate_whatever_is_known() -> None:
+    store = Datastore(FakeClock())
+    for name, role in (("d", "decode"), ("p", "prefill"), ("q", "prefill")):
+        store.put_endpoint(make_endpoint(name, labels={"llm-d.ai/role": role}))
+    store.scrape_succeeded("default/p", EndpointMetrics())
+    assert [e.name for e in store.candidates()] == ["d", "p"]
+    store.passed_over("default/p")
+    assert [e.name for e in store.candidates()] == ["d", "p", "q"]
+    store.scrape_succeeded("default/d", EndpointMetrics())
+    assert [e.name for e in store.candidates()] == ["d", "p", "q"]

@@ -14,12 +14,18 @@ import epp.plugins
 from epp.core.data import (
     IN_FLIGHT_LOAD,
     LATENCY_PREDICTIONS,
+    MEDIA_MATCH,
+    PEER_ENDPOINT,
     PREFIX_MATCH,
+    TOKENIZED_PROMPT,
     CycleData,
     DataKey,
     InFlightLoad,
     LatencyPrediction,
+    MediaMatch,
     PrefixMatch,
+    PromptTokens,
+    TokenizedPrompt,
 )
 from epp.core.decision import SchedulingResult
 from epp.core.endpoint import Endpoint, EndpointMetrics
@@ -52,13 +58,18 @@ METRICS = st.builds(
     cache_block_size_tokens=st.integers(0, 32),
     cache_num_blocks=st.integers(0, 5),
     updated_at=st.none() | st.floats(999, 1000),
+    attributes=st.dictionaries(st.just("depth/core-metrics-extractor"), st.floats()),
 )
 
 
+PLACES = st.sampled_from(["", "p", "q"])
 LABELS: st.SearchStrategy[Mapping[str, str]] = st.fixed_dictionaries(
     {},
     optional={
         "llm-d.ai/role": st.sampled_from(["decode", "prefill", "encode", "both", "other", ""]),
+        "llm-d.ai/context-length-range": st.sampled_from(["0-2", "1-1", "2-90000", "x"]),
+        "kubernetes.io/hostname": PLACES,
+        "topology.kubernetes.io/zone": PLACES,
     },
 )
 
@@ -104,8 +115,16 @@ MADE: dict[DataKey[Any], st.SearchStrategy[Any]] = {
             tpot_headroom_ms=HEADROOMS,
         ),
     ),
+    MEDIA_MATCH.of(): st.builds(
+        MediaMatch, st.sampled_from([0, 9]), st.dictionaries(IDS, st.integers(0, 9))
+    ),
+    PEER_ENDPOINT.of(): ENDPOINTS.map(lambda endpoints: endpoints[0]),
 }
-DATA = st.fixed_dictionaries({}, optional=MADE).map(CycleData)
+TOKENS: dict[DataKey[Any], st.SearchStrategy[Any]] = {
+    TOKENIZED_PROMPT.of(): st.integers(0, 3).map(
+        lambda number: TokenizedPrompt((PromptTokens(bytes(4 * number)),))
+    ),
+}
 SELECTIONS = st.lists(
     st.sampled_from(["10.0.0.0", "10.0.0.1:80", "10.0.0.2:81", "[10.0.0.3]", "", "x"]) | st.text()
 ).map(lambda entries: ",".join(entries).encode("utf-8", "replace"))
@@ -119,23 +138,53 @@ PLAIN_REQUESTS = st.builds(
     make_request,
     prompt=st.none() | st.text(),
     model=MODELS,
-    headers=st.fixed_dictionaries({}, optional={"test-epp-endpoint-selection": SELECTIONS}),
+    headers=st.fixed_dictionaries(
+        {},
+        optional={
+            "test-epp-endpoint-selection": SELECTIONS,
+            "x-session-token": st.sampled_from([b"bi8w", b"bi8x", b"bi85"]) | st.binary(),
+            "x-tier": st.sampled_from([b"p", b"q", b"", b"\xff"]),
+        },
+    ),
 )
-REQUESTS = st.builds(with_data, PLAIN_REQUESTS, DATA)
+REQUESTS = st.builds(
+    with_data,
+    PLAIN_REQUESTS,
+    st.fixed_dictionaries({}, optional=MADE | TOKENS).map(CycleData),
+)
+# Some producers wait where there are tokens.
+UNREAD_REQUESTS = st.builds(
+    with_data, PLAIN_REQUESTS, st.fixed_dictionaries({}, optional=MADE).map(CycleData)
+)
+
+
+REQUIRED: Mapping[str, Mapping[str, object]] = {
+    "endpoint-attribute-filter": {
+        "attribute": "depth",
+        "algorithm": {"type": "threshold", "threshold": {"operator": "LessThan", "value": 1}},
+    },
+    "endpoint-attribute-scorer": {
+        "attributeKey": "depth",
+        "algorithm": {"type": "linear_lower_is_better"},
+    },
+    "header-label-affinity-scorer": {"headerName": "X-Tier", "labelKey": "kubernetes.io/hostname"},
+}
+"""Parameters for types that cannot do without."""
 
 
 def make(type_name: str, *, handle: Handle | None = None, **params: object) -> Plugin:
     declared = REGISTRY[type_name]
     known = {k: v for k, v in params.items() if k in declared.params.__struct_fields__}
-    return declared.make(declared.params(**known), handle or make_handle())
+    required = msgspec.convert(REQUIRED.get(type_name, {}), declared.params)
+    return declared.make(msgspec.structs.replace(required, **known), handle or make_handle())
 
 
 def names(role: type[Plugin]) -> list[str]:
-    """The types that fill the role; those that cannot do without parameters are no part of it."""
+    """The types that fill the role; without parameters that they need they are no part of it."""
     return sorted(
         name
         for name, declared in REGISTRY.items()
-        if has_defaults(declared.params) and issubclass(declared.cls, role)
+        if (name in REQUIRED or has_defaults(declared.params)) and issubclass(declared.cls, role)
     )
 
 
@@ -158,12 +207,14 @@ def test_scores_are_one_per_endpoint_and_stay_within_0_and_1(
 
 
 FILTERS: list[tuple[str, dict[str, object]]] = [
-    *[(name, {}) for name in names(Filter)],
+    *[(name, {**REQUIRED.get(name, {})}) for name in names(Filter)],
     ("label-selector-filter", {"matchLabels": {"llm-d.ai/role": "decode"}}),
     ("by-label", {"label": "llm-d.ai/role", "validValues": ["decode"]}),
     ("utilization-filter", {"conditions": [{"metric": "active-requests", "maxValue": 9}]}),
     ("concurrency-detector", {"concurrencyMode": "hybrid"}),
     ("prefix-cache-affinity-filter", {"ttftSource": "latencyPredictor", "affinityThreshold": 0.5}),
+    ("context-length-aware", {"enableFiltering": True}),
+    ("topology-affinity-filter", {"minAffinity": "zone"}),
 ]
 
 
@@ -209,7 +260,7 @@ def test_a_picker_leaves_its_input_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", names(DataProducer))
-@given(st.lists(st.tuples(REQUESTS, ENDPOINTS), min_size=1, max_size=3))
+@given(st.lists(st.tuples(UNREAD_REQUESTS, ENDPOINTS), min_size=1, max_size=3))
 def test_a_producer_does_without_what_others_make_and_sets_what_it_says(
     name: str, rounds: list[tuple[InferenceRequest, list[Endpoint]]]
 ) -> None:

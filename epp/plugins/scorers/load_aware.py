@@ -34,4 +34,5 @@ class LoadAwareScorer(Scorer):
 
     def score(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> Sequence[float]:
         end = self._threshold
-        return [IDLE * (1.0 - min(e.metrics.waiting_queue_size, end) / end) for e in endpoints]
+        sizes = [e.metrics.waiting_queue_size for e in endpoints]
+        return [IDLE * (1.0 - size / end) if size < end else 0.0 for size in sizes]

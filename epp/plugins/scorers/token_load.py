@@ -45,4 +45,4 @@ class TokenLoadScorer(Scorer):
             return [1.0] * len(endpoints)
         under_way, added, end = load.tokens, load.uncached_tokens or NONE, self._threshold
         tokens = [under_way.get(e.id, 0) + added.get(e.id, 0) for e in endpoints]
-        return [1.0 - min(max(number, 0), end) / end for number in tokens]
+        return [1.0 if n <= 0 else 1.0 - n / end if n < end else 0.0 for n in tokens]
