@@ -162,13 +162,16 @@ class Does(Filter, Scorer, Picker):
     def filter(
         self, request: InferenceRequest, endpoints: Sequence[Endpoint]
     ) -> Sequence[Endpoint]:
-        return self._told(endpoints)
+        kept: Sequence[Endpoint] = self._told(endpoints)
+        return kept
 
     def score(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> Sequence[float]:
-        return self._told(endpoints)
+        scores: Sequence[float] = self._told(endpoints)
+        return scores
 
     def pick(self, endpoints: Sequence[Endpoint], totals: Sequence[float]) -> Sequence[Endpoint]:
-        return self._told(endpoints)
+        picked: Sequence[Endpoint] = self._told(endpoints)
+        return picked
 
     def _told(self, endpoints: Sequence[Endpoint]) -> Any:
         self.times += 1

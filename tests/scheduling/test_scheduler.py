@@ -16,6 +16,7 @@ from epp.scheduling.scheduler import Scheduler
 from tests.fakes import FakeProbe, endpoints, make_request, make_run
 
 REFUSAL = BadRequestError("no")
+UNHASHABLE: Any = []
 
 
 class Steps(ProfileHandler):
@@ -174,7 +175,7 @@ def scheduled(handler: ProfileHandler, probe: FakeProbe | None = None) -> Schedu
         (lambda _profiles, results: raising(ValueError())() if results else ["good"], ["good"]),
         (lambda _profiles, results: ["unknown"] if results else ["good"], ["good"]),
         (lambda _profiles, results: 7 if results else ["good"], ["good"]),
-        (lambda _profiles, results: [[]] if results else ["good"], ["good"]),
+        (lambda _profiles, results: [UNHASHABLE] if results else ["good"], ["good"]),
         (lambda _profiles, results: None if results else ["good"], ["good"]),
     ],
     ids=["same", "all", "lazy", "twice", "raises", "unknown", "number", "unhashable", "none"],
