@@ -110,7 +110,7 @@ class _Explaining:
             yield self._line(f"  - pluginRef: {_scalar(use.plugin.name)}", origin)
             if use.weight is not None:
                 given = self._from(f"{place}.weight") if is_there else "default"
-                yield self._line(f"    weight: {use.weight:g}", given)
+                yield self._line(f"    weight: {_weight(use.weight)}", given)
 
     def _saturation(self) -> Iterator[str]:
         detector = self._config.saturation
@@ -178,6 +178,12 @@ def _written(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_written(item) for item in value]
     return msgspec.to_builtins(value, enc_hook=str)  # names of plugins are strings
+
+
+def _weight(weight: float) -> str:
+    """Short where nothing is lost."""
+    short = f"{weight:g}"
+    return short if float(short) == weight else repr(weight)
 
 
 def _scalar(value: object) -> str:
