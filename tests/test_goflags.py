@@ -220,3 +220,8 @@ def test_the_usage_names_every_flag_with_kind_and_default() -> None:
 def test_a_duration_is_spelt_so_that_it_can_be_read_again(seconds: float, text: str) -> None:
     assert spell_duration(seconds) == text
     assert parse_duration(text) == pytest.approx(seconds)
+
+
+@given(st.integers(0, 10**15))
+def test_a_duration_is_spelt_in_full(nanoseconds: int) -> None:
+    assert parse_duration(spell_duration(nanoseconds / 1e9)) == nanoseconds / 1e9

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from epp.config.findings import one_line
 from epp.config.load import LoadedConfig
 from epp.config.profiles import ProfilePlan
 from epp.config.saturation import written_thresholds
@@ -24,7 +25,7 @@ from epp.saturation import AnyRoomDetector
 
 _COMMENT_COLUMN = 48
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
-_UNPRINTABLE = re.compile(r"[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
 _NO_STRINGS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n"})
 
 
@@ -161,7 +162,7 @@ class _Explaining:
     def _line(self, text: str, origin: str) -> str:
         if not self._comments or not origin:
             return text
-        return f"{text:<{_COMMENT_COLUMN - 2}}  # {origin}"
+        return f"{text:<{_COMMENT_COLUMN - 2}}  # {_printable(one_line(origin))}"
 
 
 def parameters(params: msgspec.Struct) -> dict[str, Any]:
@@ -180,17 +181,34 @@ def _written(value: Any) -> Any:
     return msgspec.to_builtins(value, enc_hook=str)  # names of plugins are strings
 
 
-def _weight(weight: float) -> str:
-    """Short where nothing is lost."""
-    short = f"{weight:g}"
-    return short if float(short) == weight else repr(weight)
-
-
 def _scalar(value: object) -> str:
-    """A value in one line; JSON is YAML, but for characters that YAML wants escaped."""
+    """A value in one line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_scalar(k)}: {_scalar(v)}' for k, v in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_scalar, value))}]"
+    if isinstance(value, float):
+        return _number(value)
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _NO_STRINGS:
         return value
-    if isinstance(value, float) and not isfinite(value):
+    return _printable(msgspec.json.encode(value).decode())
+
+
+def _weight(value: float) -> str:
+    return f"{value:g}" if float(f"{value:g}") == value else _number(value)
+
+
+def _number(value: float) -> str:
+    """A number that YAML reads as one: with a point, and a sign in the exponent."""
+    if not isfinite(value):
         return {"inf": ".inf", "-inf": "-.inf"}.get(str(value), ".nan")
-    written = msgspec.json.encode(value).decode()
-    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
+    digits, _, exponent = repr(value).partition("e")
+    if not exponent:
+        return digits
+    digits = digits if "." in digits else f"{digits}.0"
+    return f"{digits}e{int(exponent):+03d}"
+
+
+def _printable(text: str) -> str:
+    """JSON is YAML, but for characters that YAML wants escaped."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

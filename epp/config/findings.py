@@ -147,7 +147,8 @@ class Findings:
     def _look_inside(self, value: Any, to: Any, path: str) -> None:
         """Errors in the parts of a value: msgspec stops at the first one."""
         to = bare(to)
-        if isinstance(value, list) and get_origin(to) is list:
+        is_of_one_type = get_origin(to) in (list, tuple) and get_args(to)[1:] in ((), (...,))
+        if isinstance(value, list) and is_of_one_type:
             for i, item in enumerate(value):
                 self.convert(item, get_args(to)[0], f"{path}[{i}]")
         elif isinstance(value, dict) and hasattr(to, "__struct_config__"):

@@ -3,12 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epp.config.document import MAX_BYTES, Loader, read_document
+from epp.config.document import MAX_BYTES, read_document
 from epp.config.findings import ConfigError, Severity
+from tests.config.loading import dump
 from tests.config.told import errors, told
 
 
@@ -155,12 +155,6 @@ def test_a_problem_has_the_line_of_the_nearest_place_that_is_there(path: str, pl
     assert told([document.places.finding(Severity.ERROR, path, "x", "wrong")]) == [place]
 
 
-class Dumper(yaml.SafeDumper):
-    """Puts in quotes what the reader would take for no text."""
-
-    yaml_implicit_resolvers = Loader.yaml_implicit_resolvers
-
-
 # Without the line breaks that PyYAML itself writes wrongly.
 TEXT = st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029\ufeff")
 PLAIN = st.recursive(
@@ -175,7 +169,7 @@ PLAIN = st.recursive(
 
 @given(PLAIN, st.booleans())
 def test_what_yaml_writes_is_read_back(value: Any, is_flow: bool) -> None:
-    text = yaml.dump(value, Dumper=Dumper, default_flow_style=is_flow, allow_unicode=True)
+    text = dump(value, default_flow_style=is_flow, allow_unicode=True)
     assert value_of(text) == value
 
 

@@ -19,9 +19,9 @@ KEYS["nobody's"] = DataKey("nobody's", default_producer="step").of()
 
 
 class StepParams(Params, frozen=True):
-    needs: list[str] = []
-    may: list[str] = []
-    makes: list[str] = []
+    needs: tuple[str, ...] = ()
+    may: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
 
 
 class Step(DataProducer):

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Meta
+from msgspec import Meta, field
 
 from epp.config.findings import Findings, Places, Severity
 from epp.config.parameters import plugin_names, read_parameters
@@ -31,8 +31,8 @@ class SomeParams(Params, frozen=True):
     one_more: Annotated[int, Meta(ge=0)] = 3
     pause: PositiveDuration | None = None
     inner: Inner | None = None
-    items: list[Item] = []
-    labels: dict[str, str] = {}
+    items: tuple[Item, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
     who: PluginName | None = None
 
     def problems(self) -> Iterable[tuple[str, str]]:
@@ -68,7 +68,7 @@ def read(value: object, *, is_strict: bool = False) -> tuple[Params | None, list
         ({"needIt": 1, "inner": {"maxSize": None}}, SomeParams(1, inner=Inner())),
         (
             {"needIt": 1, "items": [{"METRICNAME": "a", "Below": {"MaxSize": 2}}]},
-            SomeParams(1, items=[Item("a", Inner(max_size=2))]),
+            SomeParams(1, items=(Item("a", Inner(max_size=2)),)),
         ),
         ({"needIt": 1, "labels": {"Some.Key": "v"}}, SomeParams(1, labels={"Some.Key": "v"})),
         ({"needIt": 1, "needit": 2}, SomeParams(2)),
@@ -131,7 +131,7 @@ def test_unknown_keys_are_errors_where_that_is_strict() -> None:
 
 def test_unknown_keys_are_warnings_where_that_is_lenient() -> None:
     params, found = read(UNKNOWN)
-    assert params == SomeParams(1, inner=Inner(), items=[Item("a")])
+    assert params == SomeParams(1, inner=Inner(), items=(Item("a"),))
     assert found == [
         "f:1: p.onMore: some ignores this parameter; did you mean 'oneMore'?",
         "f:1: p.inner.nope: some ignores this parameter; there are maxSize, whoDecides",
