@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+import yaml
 
 import epp.plugins
+from epp.config.document import Loader
 from epp.config.findings import ConfigError, Severity
 from epp.config.load import LoadedConfig, load_config
 from epp.core.plugin import (
@@ -26,6 +28,18 @@ epp.plugins.load()
 
 OLD = "apiVersion: inference.networking.x-k8s.io/v1alpha1\nkind: EndpointPickerConfig\n"
 NEW = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts in quotes what the reader would take for no text."""
+
+    yaml_implicit_resolvers = Loader.yaml_implicit_resolvers
+
+
+def dump(value: object, **options: Any) -> str:
+    """``value`` as YAML that Go's reader takes for the same."""
+    text: str = yaml.dump(value, Dumper=_Dumper, **options)
+    return text
 
 
 def load(

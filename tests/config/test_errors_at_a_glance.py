@@ -352,9 +352,12 @@ BOTH = OLD, NEW
                 "12",
                 "012",
                 "0x1",
-                "1:30",
                 "1.5",
                 "1_0",
+                "y",
+                "n",
+                "1e3",
+                "0o7",
             )
         ],
         *[
@@ -364,7 +367,7 @@ BOTH = OLD, NEW
                 f"plugins: [{{type: queue-scorer, name: {value}}}]",
                 f"default: {value.strip(chr(39))}*1",
             )
-            for value in ("y", "n", "1e3", "'on'", "0o7", "enabled")
+            for value in ("'on'", "1:30", "2001-01-01", "1e400", "oN", "enabled")
         ],
         ("20 null is unset", BOTH, "plugins: [{type: queue-scorer, name: null}]", Q_ALONE),
         ("21 a key twice", BOTH, "plugins: []\nplugins: []", "already set in map"),

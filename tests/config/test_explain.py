@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +13,7 @@ from epp.config.load import DEFAULT_CONFIG, LoadedConfig
 from epp.core.endpoint import Endpoint
 from epp.core.plugin import Handle, Params, Picker, PositiveDuration
 from epp.saturation import AnyRoomDetector
-from tests.config.loading import NEW, OLD, load, own_type
+from tests.config.loading import NEW, OLD, dump, load, own_type
 
 FULL = (
     "plugins:\n"
@@ -109,7 +108,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
 
 @given(configurations(), st.booleans())
 def test_any_explained_configuration_means_the_same(value: dict[str, Any], comments: bool) -> None:
-    config = load(OLD + yaml.safe_dump(value))
+    config = load(OLD + dump(value))
     again = load(explain(config, comments=comments))
     assert meaning(again) == meaning(config)
 
@@ -169,5 +168,5 @@ def test_parameters_are_written_as_in_a_file_but_for_what_is_unset() -> None:
 @given(st.dictionaries(NAMES, st.floats(allow_nan=False), max_size=3))
 def test_parameters_of_any_shape_are_read_back(many: dict[str, float]) -> None:
     own = own_type("odd", Odd, OddParams, Odd)
-    config = load(yaml.safe_dump({"plugins": [{"type": "odd", "parameters": {"many": many}}]}), own)
+    config = load(dump({"plugins": [{"type": "odd", "parameters": {"many": many}}]}), own)
     assert meaning(load(explain(config), own)) == meaning(config)

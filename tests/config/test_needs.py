@@ -51,7 +51,7 @@ STEP: dict[str, PluginType] = own_type("step", Step, StepParams, Step)
 
 def steps(**parameters: str) -> str:
     return "plugins:\n" + "".join(
-        f"- {{type: step, name: {name}, parameters: {{{given}}}}}\n"
+        f"- {{type: step, name: '{name}', parameters: {{{given}}}}}\n"
         for name, given in parameters.items()
     )
 
