@@ -22,6 +22,7 @@ from epp.config.check import check
 from epp.config.explain import explain
 from epp.config.load import DEFAULT_CONFIG
 from epp.config.manifest import parts
+from epp.config.schema import NEW_GROUP, OLD_GROUP
 from epp.core.plugin import REGISTRY
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +50,7 @@ WORDS = (
     *("apiVersion: llm-d.ai/v1alpha1", "name: x", "kind: Pod", "featureGates: [flowControl]"),
     *("---", "# comment", "\t", "  ", ":", "\x00", "9" * 200, "a" * 5000),
 )
+NUMBERS = ("0", "1", "2", "0.5", "-1", "7", "100000", "null")
 
 
 class FuzzError(Exception):
@@ -83,38 +85,96 @@ def bombs() -> list[str]:
 
 
 def mutate(text: str, random: Random) -> str:
-    """One to six changes: of lines, words, characters, indentation."""
+    """One to six changes; half of the files get only such that may leave them right."""
+    change = _change_gently if random.random() < 0.5 else _change
     for _ in range(random.randint(1, 6)):
-        lines = text.split("\n")
-        at = random.randrange(len(lines))
-        match random.randrange(9):
-            case 0:
-                del lines[at]
-            case 1:
-                lines.insert(at, random.choice(lines))
-            case 2:
-                lines.insert(at, " " * random.randrange(8) + random.choice(WORDS))
-            case 3:
-                key, colon, _ = lines[at].partition(":")
-                lines[at] = f"{key}{colon} {random.choice(WORDS)}"
-            case 4:
-                lines[at] = " " * random.randrange(6) + lines[at].lstrip()
-            case 5:
-                other = random.randrange(len(lines))
-                lines[at], lines[other] = lines[other], lines[at]
-            case 6 if lines[at]:
-                where = random.randrange(len(lines[at]))
-                letter = chr(random.choice((random.randrange(32, 127), random.randrange(0x2FFF))))
-                lines[at] = lines[at][:where] + letter + lines[at][where + 1 :]
-            case 7 if lines[at]:
-                where = random.randrange(len(lines[at]))
-                lines[at] = lines[at][:where] + lines[at][where + 1 :]
-            case _:
-                words = lines[at].split(" ")
-                words[random.randrange(len(words))] = random.choice(WORDS)
-                lines[at] = " ".join(words)
-        text = "\n".join(lines) or "\n"
+        text = change(text, random)
     return text
+
+
+def _change_gently(text: str, random: Random) -> str:
+    return random.choice(_GENTLE)(text, random)
+
+
+def _other_group(text: str, _random: Random) -> str:
+    return (
+        text.replace(OLD_GROUP, NEW_GROUP)
+        if OLD_GROUP in text
+        else text.replace(NEW_GROUP, OLD_GROUP)
+    )
+
+
+def _other_number(text: str, random: Random) -> str:
+    found = list(re.finditer(r"(?<=: )-?[0-9.]+\b", text))
+    if not found:
+        return text
+    at, number = random.choice(found), random.choice(NUMBERS)
+    return text[: at.start()] + number + text[at.end() :]
+
+
+def _other_name(text: str, random: Random) -> str:
+    names = re.findall(r"name: ([a-z-]+)", text)
+    if not names:
+        return text
+    name = re.escape(random.choice(names))
+    return re.sub(rf"((?:name|pluginRef): ){name}\b", r"\1renamed", text)
+
+
+def _without_a_leaf(text: str, random: Random) -> str:
+    lines = text.split("\n")
+    leaves = [i for i, line in enumerate(lines) if re.match(r"\s+\w+: \S", line)]
+    if leaves:
+        del lines[random.choice(leaves)]
+    return "\n".join(lines)
+
+
+def _another_plugin(text: str, random: Random) -> str:
+    return text.replace("plugins:\n", f"plugins:\n- type: {random.choice(sorted(REGISTRY))}\n", 1)
+
+
+def _other_order(text: str, random: Random) -> str:
+    lines = text.split("\n")
+    references = [i for i, line in enumerate(lines) if "- pluginRef:" in line]
+    if len(references) > 1:
+        one, other = random.sample(references, 2)
+        lines[one], lines[other] = lines[other], lines[one]
+    return "\n".join(lines)
+
+
+_GENTLE = (_other_group, _other_number, _other_name, _without_a_leaf, _another_plugin, _other_order)
+
+
+def _change(text: str, random: Random) -> str:
+    """Anything: of lines, words, characters, indentation."""
+    lines = text.split("\n")
+    at = random.randrange(len(lines))
+    match random.randrange(9):
+        case 0:
+            del lines[at]
+        case 1:
+            lines.insert(at, random.choice(lines))
+        case 2:
+            lines.insert(at, " " * random.randrange(8) + random.choice(WORDS))
+        case 3:
+            key, colon, _ = lines[at].partition(":")
+            lines[at] = f"{key}{colon} {random.choice(WORDS)}"
+        case 4:
+            lines[at] = " " * random.randrange(6) + lines[at].lstrip()
+        case 5:
+            other = random.randrange(len(lines))
+            lines[at], lines[other] = lines[other], lines[at]
+        case 6 if lines[at]:
+            where = random.randrange(len(lines[at]))
+            letter = chr(random.choice((random.randrange(32, 127), random.randrange(0x2FFF))))
+            lines[at] = lines[at][:where] + letter + lines[at][where + 1 :]
+        case 7 if lines[at]:
+            where = random.randrange(len(lines[at]))
+            lines[at] = lines[at][:where] + lines[at][where + 1 :]
+        case _:
+            words = lines[at].split(" ")
+            words[random.randrange(len(words))] = random.choice(WORDS)
+            lines[at] = " ".join(words)
+    return "\n".join(lines) or "\n"
 
 
 def try_file(text: str) -> bool:
