@@ -75,7 +75,7 @@ def read_document(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise reader.refuse(line, column, "no-yaml", f"no YAML: {error.problem}") from None
+        raise reader.refuse(line, column, "no-yaml", f"no YAML: {_problem(error)}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise reader.refuse(1, 1, "no-yaml", f"no YAML: {error}") from None
     if reader.problems:
@@ -183,6 +183,14 @@ def _number(text: str, tag: str) -> int | float | str:
         return float(plain.replace(".", ""))
     number = float(plain)
     return number if isfinite(number) else text
+
+
+def _problem(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong, and where that began which is unfinished."""
+    text, begin, end = str(error.problem), error.context_mark, error.problem_mark
+    if error.context and begin and end and begin.line != end.line:
+        return f"{text} {error.context} that begins in line {begin.line + 1}"
+    return text
 
 
 def _place(node: yaml.Node) -> tuple[int, int]:

@@ -167,7 +167,8 @@ class _Explaining:
 
 def parameters(params: msgspec.Struct) -> dict[str, Any]:
     """Parameters as in YAML, defaults included; those that are unset are left out."""
-    values = {f.encode_name: getattr(params, f.name) for f in msgspec.structs.fields(params)}
+    names = zip(params.__struct_encode_fields__, params.__struct_fields__, strict=True)
+    values = {key: getattr(params, field) for key, field in names}
     return {key: _written(value) for key, value in values.items() if value is not None}
 
 

@@ -94,6 +94,7 @@ class Findings:
 
     def __init__(self, places: Places) -> None:
         self.errors = 0
+        self._tellings = 0  # with those that were told before
         self._found: dict[Finding, None] = {}
         self._places = places
 
@@ -115,6 +116,7 @@ class Findings:
         self._add(Severity.NOTE, path, rule, text)
 
     def _add(self, severity: Severity, path: str, rule: str, text: str) -> None:
+        self._tellings += 1
         finding = self._places.finding(severity, path, rule, text)
         if finding in self._found:
             return
@@ -138,11 +140,29 @@ class Findings:
         try:
             return msgspec.convert(value, to, dec_hook=_convert_leaf)
         except msgspec.ValidationError as error:
-            before = self.errors
+            before = self._tellings
             self._look_inside(value, to, path)
-            if self.errors == before:
+            if self._tellings == before:
                 self._refuse(error, path)
             return None
+
+    def convert_rest(self, value: Any, to: type[S], path: str) -> S | None:
+        """As ``convert``; of a mapping with wrong parts what is right, so that it is judged too."""
+        whole = self.convert(value, to, path)
+        section = bare(to)
+        if (
+            whole is not None
+            or not isinstance(value, dict)
+            or not hasattr(section, "__struct_config__")
+        ):
+            return whole
+        types = {field.encode_name: field.type for field in msgspec.structs.fields(section)}
+        rest = {
+            key: item
+            for key, item in value.items()
+            if key in types and self.convert(item, types[key], f"{path}.{key}") is not None
+        }
+        return self.convert(rest, to, path)
 
     def _look_inside(self, value: Any, to: Any, path: str) -> None:
         """Errors in the parts of a value: msgspec stops at the first one."""

@@ -60,8 +60,9 @@ def json_schema(catalogue: Mapping[str, PluginType]) -> dict[str, Any]:
 def _leaf(to: type) -> dict[str, Any]:
     if to is PositiveDuration:
         return {"type": "string", "description": "A duration above 0 such as 200ms."}
-    assert to is PluginName
-    return {"type": "string", "description": "The name of another plugin."}
+    if to is PluginName:
+        return {"type": "string", "description": "The name of another plugin."}
+    return {"title": to.__name__}  # a type of the user's own, of which nothing is known
 
 
 def _has_parameters(params: type[Params]) -> bool:

@@ -36,6 +36,10 @@ def find_discovery(config: ConfigSection, shelf: Shelf, findings: Findings) -> D
             f"the plugin {layer.cross_replica_syncer_plugin_ref} is no cross-replica syncer: there "
             "is none in this version",
         )
+    if layer.cross_replica_sync_interval is not None:
+        findings.note(
+            f"{path}.crossReplicaSyncInterval", "without-effect", "has no effect in this version"
+        )
     if layer.discovery is None:
         return None
     return shelf.find(
@@ -99,7 +103,7 @@ def find_data_layer(config: ConfigSection, shelf: Shelf, findings: Findings) -> 
             for j, text in use.problems():
                 findings.error(f"{path}.extractors[{j}].pluginRef", "wrong-role", text)
     found = DataLayer(tuple(uses), layer.inject_defaults)
-    if not layer.sources:
+    if not layer.sources and not findings.errors:  # they may have been refused
         for text in found.problems():
             findings.error("$.dataLayer.sources", "wrong-value", text)
     return found

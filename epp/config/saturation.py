@@ -63,11 +63,12 @@ def read_thresholds(section: SaturationSection | None, findings: Findings) -> Th
     default = Thresholds()
     if section is None:
         return default
-    staleness = 0.0
+    staleness, is_duration = 0.0, True
     if section.metrics_staleness_threshold is not None:
         try:
             staleness = parse_duration(section.metrics_staleness_threshold)
         except ValueError:
+            is_duration = False
             findings.error(
                 f"{_OLD_PATH}.metricsStalenessThreshold",
                 "wrong-value",
@@ -78,7 +79,9 @@ def read_thresholds(section: SaturationSection | None, findings: Findings) -> Th
     is_right = {
         "queueDepthThreshold": section.queue_depth_threshold is None or depth > 0,
         "kvCacheUtilThreshold": section.kv_cache_util_threshold is None or 0 < ratio < 1,
-        "metricsStalenessThreshold": (section.metrics_staleness_threshold is None or staleness > 0),
+        "metricsStalenessThreshold": section.metrics_staleness_threshold is None
+        or staleness > 0
+        or not is_duration,
     }
     for key, is_kept in is_right.items():
         if not is_kept:

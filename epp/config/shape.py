@@ -61,7 +61,7 @@ def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, d
                     type_name = str(wrong.get("type"))
                     refused[str(wrong.get("name") or type_name)] = type_name
         else:
-            read[field.name] = findings.convert(given, field.type, path)
+            read[field.name] = findings.convert_rest(given, field.type, path)
     return ConfigSection(**read), refused
 
 

@@ -13,6 +13,8 @@ from epp.config.waiting import WAITING
 from epp.core.errors import ParameterError
 from epp.core.plugin import Handle, Params, Plugin, PluginType, Stability
 
+MAX_CHAIN = 50
+
 P = TypeVar("P", bound=Plugin)
 
 
@@ -75,7 +77,7 @@ class Shelf:
         self._waiting: dict[str, _MadeOf] = {}
         self._making: list[str] = []
         self._declared: set[str] = set()
-        self._written: set[str] = set()
+        self._written: dict[str, str] = {}
         self._refused: dict[str, str] = {}
 
     def of(self, role: type[P]) -> list[P]:
@@ -107,7 +109,7 @@ class Shelf:
                 names[name] = None
                 self._declared.add(name)
                 if not declaration.origin:
-                    self._written.add(name)
+                    self._written[name] = declaration.type
                 if made_of := self._read(declaration):
                     self._waiting[name] = made_of
         for name in list(self._waiting):
@@ -160,10 +162,13 @@ class Shelf:
 
     def undefined(self, name: str, path: str) -> None:
         """Say that nobody is called so."""
+        of_type = [other for other, type_name in self._written.items() if type_name == name]
+        hint = f"; the one of this type is called {of_type[0]!r}" if of_type else ""
         self._findings.error(
             path,
             "undefined-reference",
-            f"{name} is a reference to an undefined Plugin{did_you_mean(name, self._written)}",
+            f"{name} is a reference to an undefined Plugin"
+            f"{hint or did_you_mean(name, self._written)}",
         )
 
     def _read(self, declaration: Declaration) -> _MadeOf | None:
@@ -230,28 +235,16 @@ class Shelf:
         if name not in self._waiting:
             return
         declaration, declared, params = self._waiting.pop(name)
+        named = list(plugin_names(params))
         self._making.append(name)
-        is_kept = self._is_kept(name, declared, params)
-        for key, other in plugin_names(params):
-            path = f"{declaration.path}.{key}"
-            if other in self._making:
-                circle = [*self._making[self._making.index(other) :], other]
-                self._findings.error(
-                    path, "reference-cycle", f"plugins name each other: {' -> '.join(circle)}"
-                )
-            elif other in self._waiting:
-                self._make(other)
-            if other not in self.plugins:
-                if other not in self._making and other not in self._declared:
-                    self.undefined(other, path)
-                is_kept = False
-            elif (
-                self._kept.get(other) is None or self._kept[other].plugin is not self.plugins[other]
-            ):
-                is_kept = False
+        for key, other in named:
+            self._make_first(other, f"{declaration.path}.{key}")
         self._making.pop()
-        if is_kept:
-            plugin: Plugin | None = self._kept[name].plugin
+        if any(other not in self.plugins for _, other in named):
+            return  # why is told already
+        plugin: Plugin | None
+        if self._is_kept(name, declared, params) and all(self._goes_on(o) for _, o in named):
+            plugin = self._kept[name].plugin
         else:
             plugin = self._construct(declaration, declared, params)
         if plugin is not None:
@@ -259,6 +252,24 @@ class Shelf:
             self.entries[name] = Entry(
                 plugin, declared, params, declaration.path, declaration.origin
             )
+
+    def _make_first(self, name: str, path: str) -> None:
+        """Make what is named at ``path``; an error if that is impossible."""
+        if name in self._making:
+            circle = " -> ".join([*self._making[self._making.index(name) :], name])
+            self._findings.error(path, "reference-cycle", f"plugins name each other: {circle}")
+        elif len(self._making) > MAX_CHAIN:
+            self._findings.error(
+                path, "reference-cycle", f"more than {MAX_CHAIN} plugins name each the next"
+            )
+        elif name in self._waiting:
+            self._make(name)
+        elif not (name in self.plugins or name in self._declared or name in self._refused):
+            self.undefined(name, path)
+
+    def _goes_on(self, name: str) -> bool:
+        """Whether a plugin is the one of the configuration before."""
+        return name in self._kept and self._kept[name].plugin is self.plugins[name]
 
     def _is_kept(self, name: str, declared: PluginType, params: Params) -> bool:
         before = self._kept.get(name)
@@ -268,7 +279,6 @@ class Shelf:
         self, declaration: Declaration, declared: PluginType, params: Params
     ) -> Plugin | None:
         handle = msgspec.structs.replace(self._handle, name=declaration.name, plugins=self.plugins)
-        errors = self._findings.errors
         try:
             plugin = declared.make(params, handle)
             plugin.bind(declaration.name)
@@ -276,9 +286,7 @@ class Shelf:
                 _ = [*plugin.consumes, *plugin.may_consume, *plugin.produces]
         except ParameterError as error:
             path = f"{declaration.path}.{error.key}" if error.key else declaration.path
-            # What it names may be missing for a reason that was told already.
-            if self._findings.errors == errors:
-                self._findings.error(path, "wrong-value", error.rule)
+            self._findings.error(path, "wrong-value", error.rule)
             return None
         except Exception as error:
             self._broken(declaration, declared, error)

@@ -9,7 +9,7 @@ import pytest
 
 from epp.config.jsonschema import DIALECT, json_schema
 from epp.config.schema import ConfigSection, PluginSection
-from epp.core.plugin import REGISTRY, NoParams, Plugin
+from epp.core.plugin import REGISTRY, Params, Plugin
 from tests.config.loading import own_type
 
 SCHEMA = json_schema(REGISTRY)
@@ -107,7 +107,11 @@ class Undocumented(Plugin):
     pass
 
 
+class OwnParams(Params, frozen=True):
+    odd: complex
+
+
 def test_types_of_ones_own_are_offered_even_without_a_word_on_them() -> None:
-    own = own_type("mine", Undocumented, NoParams)
+    own = own_type("mine", Undocumented, OwnParams)
     types = json_schema({**REGISTRY, **own})["$defs"]["PluginSection"]["properties"]["type"]
     assert {"const": "mine", "description": ""} in types["anyOf"]

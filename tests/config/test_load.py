@@ -299,12 +299,19 @@ def test_a_refused_handler_is_not_missed_besides(handler: str) -> None:
             [f"schedulingProfiles[0].plugins[0].{key}:" for key in ("pluginRef", "weight", "foo")],
         ),
         (
-            "flowControl: {maxBytes: [], priorityBands: [{priority: x}, {foo: 1}]}",
+            "flowControl: {maxBytes: [], maxRequests: x, saturationDetector: {pluginRef: zz}, "
+            "priorityBands: [{priority: x}, {foo: 1}]}",
             [
                 "flowControl.maxBytes:",
+                "flowControl.maxRequests:",
+                "flowControl.saturationDetector.pluginRef:",
                 "flowControl.priorityBands[0].priority:",
                 "flowControl.priorityBands[1].foo:",
             ],
+        ),
+        (
+            "dataLayer: {injectDefaults: no, sources: [{}], discovery: {pluginRef: zz}}",
+            ["dataLayer.sources[0]:", "dataLayer.discovery.pluginRef:"],
         ),
         (
             "plugins:\n- type: queue-scorer\n- type: queue-scorer\n  parameters: 1\n"

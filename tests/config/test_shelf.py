@@ -81,6 +81,23 @@ def test_a_plugin_is_made_after_those_that_it_names_and_keeps_its_place() -> Non
         ),
         (naming(a="other: b", b="size: -1"), ["f:3: plugins[1].parameters.size: must not be ne"]),
         (naming(a="size: 100"), ["f:2: plugins[0].parameters: is too large altogether"]),
+        (
+            naming(**{f"n{i}": f"other: n{i + 1}" for i in range(60)}, n60=""),
+            ["f:52: plugins[50].parameters.other: more than 50 plugins name each the next"],
+        ),
+        (
+            "plugins:\n- {type: disagg-profile-handler, parameters: {deciders: {prefill: x}}}\n"
+            "- {type: always-disagg-pd-decider, name: x, foo: 1}",
+            ['f:3: plugins[1].foo: unknown field "foo"'],
+        ),
+        (
+            "plugins:\n- {type: disagg-profile-handler, parameters: {deciders: {prefill: "
+            "always-disagg-pd-decider}}}\n- {type: always-disagg-pd-decider, name: x}",
+            [
+                "f:2: plugins[0].parameters.deciders.prefill: always-disagg-pd-decider is a "
+                "reference to an undefined Plugin; the one of this type is called 'x'"
+            ],
+        ),
         (naming(a="other: 7"), ["f:2: plugins[0].parameters.other: "]),
         ("plugins: [{}]", ["f:1: plugins[0]: plugin definition for '' is missing a type"]),
         (
