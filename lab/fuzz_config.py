@@ -2,8 +2,8 @@
 
 Laws: a file is loaded or refused with findings that name a place in it; nothing else is raised; one
 that is loaded can be explained, and what that says loads again and amounts to the same; loaded once
-more over itself, no plugin is made anew; memory stays bounded. A file that breaks a law is printed
-with its seed.
+more over itself, no plugin is made anew, and a request is decided without a plugin that fails;
+memory stays bounded. A file that breaks a law is printed with its seed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -26,13 +26,27 @@ from epp.config.explain import explain, parameters
 from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
 from epp.config.manifest import Part, parts
 from epp.core.clock import Clock
+from epp.core.endpoint import Endpoint, EndpointMetrics
+from epp.core.errors import EppError
 from epp.core.plugin import REGISTRY, Handle
 from epp.core.probe import Probe
+from epp.core.request import InferenceRequest, RequestBody
 from lab.config_mutations import mutate
 
 ROOT = Path(__file__).parents[1]
 MAX_MEMORY_BYTES = 200 * 1024 * 1024
 HANG_SECONDS = 20
+ENDPOINTS = [
+    Endpoint(
+        id=f"default/{name}",
+        name=name,
+        namespace="default",
+        address=f"10.0.0.{name}",
+        port=8000,
+        metrics=EndpointMetrics(waiting_queue_size=waiting, kv_cache_ratio=used),
+    )
+    for name, waiting, used in (("1", 0, 0.1), ("2", 6, 0.9), ("3", 600, 1.0))
+]
 
 
 class FuzzError(Exception):
@@ -116,17 +130,33 @@ def _meaning(config: LoadedConfig) -> object:
     )
 
 
+class _Failures(Probe):
+    """Does not forgive a plugin what it raises."""
+
+    def plugin_failed(self, point: str, type_name: str, name: str, error: Exception) -> None:
+        raise FuzzError(f"{point} of {name} ({type_name}): {type(error).__name__}: {error}")
+
+
 def _goes_on(part: Part, config: LoadedConfig) -> None:
     again = load_config(
         part.text,
         "f.yaml",
-        Handle(Random(), Clock(), Probe()),
+        Handle(Random(1), Clock(), _Failures()),
         allow_experimental=True,
         before=config,
     )
     anew = [n for n, e in again.entries.items() if e.plugin is not config.entries[n].plugin]
     if anew:
         raise FuzzError(f"made anew, though nothing changed: {', '.join(anew)}")
+    request = InferenceRequest(
+        request_id="r",
+        headers={},
+        body=RequestBody(model="m", prompt="a prompt"),
+        incoming_model="m",
+        target_model="m",
+    )
+    with suppress(EppError):  # nobody is left, or the handler refuses
+        again.scheduler.schedule(request, ENDPOINTS)
 
 
 def campaign(

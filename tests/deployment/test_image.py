@@ -6,6 +6,8 @@ import json
 import re
 import tomllib
 
+from hatchling.builders.wheel import WheelBuilder
+
 from lab.process import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -53,3 +55,10 @@ def test_packages_come_with_hashes_and_images_from_no_registry_in_particular() -
         "--require-hashes" in install or "--no-deps dist/" in install for install in installs
     )
     assert not re.search(r"FROM\s+\S+\.\S+/", DOCKERFILE)
+
+
+def test_the_wheel_has_every_module_and_every_page_of_a_rule() -> None:
+    packed = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
+    files = [*ROOT.glob("epp/**/*.py"), *ROOT.glob("epp/config/rules/*.md")]
+    assert len(files) > 300
+    assert {path.relative_to(ROOT).as_posix() for path in files} <= packed
