@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epp.config.document import MAX_BYTES, read_document
-from epp.config.findings import ConfigError
+from epp.config.findings import ConfigError, Severity
 from tests.config.told import errors
 
 
@@ -61,8 +61,8 @@ def test_a_document_becomes_plain_values(text: str, value: Any) -> None:
         ),
         ("a: {<<: 1}", "c.yaml:1: only mappings can be merged"),
         ("a: 1:" + ":".join(["10"] * 200), "c.yaml:1: this number is too long"),
-        ("a: b\0", "c.yaml: no YAML: unacceptable character"),
-        ("a: \ud800", "c.yaml: no YAML: 'utf-8' codec can't encode character"),
+        ("a: b\0", "c.yaml:1: no YAML: unacceptable character"),
+        ("a: \ud800", "c.yaml:1: no YAML: 'utf-8' codec can't encode character"),
     ],
 )
 def test_what_is_no_yaml_is_refused_with_its_line(text: str, problem: str) -> None:
@@ -110,16 +110,17 @@ def test_a_hostile_file_is_refused(text: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("path", "place"),
     [
-        ("$.plugins[1].type", "c.yaml:4: plugins[1].type: wrong"),
-        ("$.plugins[1].name", "c.yaml:4: plugins[1].name: wrong"),
-        ("$.plugins[7].name.x", "c.yaml:3: plugins[7].name.x: wrong"),
-        ("$.other", "c.yaml:1: other: wrong"),
-        ("$", "c.yaml:1: wrong"),
+        ("$.plugins[1].type", "c.yaml:4:3: error: plugins[1].type: no [r]"),
+        ("$.plugins[1].TYPE", "c.yaml:4:3: error: plugins[1].TYPE: no [r]"),
+        ("$.plugins[1].name", "c.yaml:4:3: error: plugins[1].name: no [r]"),
+        ("$.plugins[7].name.x", "c.yaml:2:1: error: plugins[7].name.x: no [r]"),
+        ("$.other", "c.yaml:1:1: error: other: no [r]"),
+        ("$", "c.yaml:1:1: error: no [r]"),
     ],
 )
-def test_a_problem_has_the_line_of_the_nearest_place_that_is_there(path: str, place: str) -> None:
+def test_a_finding_has_the_place_of_the_nearest_place_that_is_there(path: str, place: str) -> None:
     document = read_document("kind: x\nplugins:\n- type: a\n- type: b\n", "c.yaml")
-    assert document.problem(path, "wrong") == place
+    assert str(document.places.finding(Severity.ERROR, path, "r", "no")) == place
 
 
 # Without the line breaks that PyYAML itself writes wrongly.

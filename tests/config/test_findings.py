@@ -21,7 +21,7 @@ TEXT = "a: 1\np:\n  path: x\n  howMany: 0\n"
 
 
 def findings() -> Findings:
-    return Findings(read_document(TEXT, "c.yaml"))
+    return Findings(read_document(TEXT, "c.yaml").places)
 
 
 def problems(found: Findings) -> list[str]:
@@ -32,9 +32,13 @@ def problems(found: Findings) -> list[str]:
 
 def test_without_problems_reading_goes_on() -> None:
     found = findings()
-    found.notice("$.a", "odd")
+    found.note("$.a", "some-rule", "odd")
+    found.warn("$.p", "some-rule", "odder")
     found.stop_if_wrong()
-    assert found.notices == ["c.yaml:1: a: odd"]
+    assert [str(finding) for finding in found.all] == [
+        "c.yaml:1:1: note: a: odd [some-rule]",
+        "c.yaml:2:1: warning: p: odder [some-rule]",
+    ]
 
 
 def test_every_field_that_does_not_fit_is_a_problem_with_its_place() -> None:
@@ -42,15 +46,15 @@ def test_every_field_that_does_not_fit_is_a_problem_with_its_place() -> None:
     values = {"howMany": 0, "pause": "soon"}
     assert found.convert_fields(values, SomeParams, "$.p") is None
     assert problems(found) == [
-        "c.yaml:3: p: Object missing required field `path`",
+        "c.yaml:2: p: `path` is required",
+        "c.yaml:2: p.pause: expected a duration above 0 such as 200ms",
         "c.yaml:4: p.howMany: Expected `int` >= 1",
-        "c.yaml:3: p.pause: expected a duration above 0 such as 200ms",
     ]
 
 
 def test_earlier_problems_do_not_count_against_later_values() -> None:
     found = findings()
-    found.wrong("$.a", "no")
+    found.error("$.a", "some-rule", "no")
     values = {"path": "x", "pause": "1.5s"}
     params = found.convert_fields(values, SomeParams, "$.p")
     assert params == SomeParams(path="x", pause=PositiveDuration(1.5))

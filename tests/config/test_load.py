@@ -12,8 +12,6 @@ from epp.config.document import read_document
 from epp.config.findings import ConfigError, Severity
 from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
 from epp.plugins.discovery.file import FileDiscovery
-from epp.plugins.scorers.prefix_cache import PrefixCacheScorer
-from epp.plugins.scorers.queue import QueueScorer
 from tests.config.told import errors, told
 from tests.fakes import endpoints, make_handle, make_request
 
@@ -170,12 +168,7 @@ HANDLER = "{type: single-profile-handler}"
             Q + "schedulingProfiles:\n- plugins: []",
             "c.yaml:3: schedulingProfiles[0]: SchedulingProfile must have a name",
         ),
-        (
-            Q + "schedulingProfiles:\n- name: a\n- name: a",
-            "c.yaml:4: schedulingProfiles[1]: the name 'a' has been specified for more than one "
-            "SchedulingProfile",
-        ),
-        (Q + TWO, "c.yaml:1: plugins: no profile handler was specified"),
+        (Q + TWO, "c.yaml:2: schedulingProfiles: no profile handler was specified; several"),
         (
             f"plugins: [{HANDLER}]\n{TWO}",
             "c.yaml:2: schedulingProfiles: single profile handler is intended to be used with a "
@@ -217,7 +210,8 @@ HANDLER = "{type: single-profile-handler}"
         ),
         (
             NEW + "plugins: [{type: max-score-picker, parameters: {nope: 1}}]",
-            'c.yaml:3: plugins[0].parameters.nope: unknown parameter "nope" of max-score-picker',
+            'c.yaml:3: plugins[0].parameters.nope: unknown field "nope", no parameter of '
+            "max-score-picker; there are maxNumOfEndpoints",
         ),
         ("plugins: [{type: on}]", "c.yaml:1: plugins[0].type: Expected `str`, got `bool`"),
         ("plugins: [{type: 12}]", "c.yaml:1: plugins[0].type: Expected `str`, got `int`"),
@@ -251,7 +245,8 @@ HANDLER = "{type: single-profile-handler}"
         ),
         (
             Q + "dataLayer: {discovery: {pluginRef: queue-scorer}}",
-            "c.yaml:2: dataLayer.discovery.pluginRef: queue-scorer is no discovery",
+            "c.yaml:2: dataLayer.discovery.pluginRef: queue-scorer (queue-scorer) is not a "
+            "discovery",
         ),
         (
             "plugins: [{type: file-discovery, parameters: {path: ''}}]",
@@ -259,7 +254,7 @@ HANDLER = "{type: single-profile-handler}"
         ),
         (
             "plugins: [{type: file-discovery}]",
-            "c.yaml:1: plugins[0].parameters: Object missing required field `path`",
+            "c.yaml:1: plugins[0].parameters: `path` is required",
         ),
     ],
 )
@@ -268,9 +263,16 @@ def test_a_wrong_configuration_is_refused_with_place_and_rule(text: str, problem
     assert problem in found
 
 
+def test_a_profile_that_is_declared_twice_still_counts_twice() -> None:
+    assert [p[:60] for p in problems(Q + "schedulingProfiles:\n- name: a\n- name: a")] == [
+        "c.yaml:2: schedulingProfiles: no profile handler was specifi",
+        "c.yaml:4: schedulingProfiles[1]: the name 'a' has been speci",
+    ]
+
+
 def test_all_problems_are_told_at_once() -> None:
     found = problems(
-        "kind: Pod\n"
+        "apiVersion: v1\n"
         "featureGates: [foo]\n"
         "plugins:\n"
         "- type: nope\n"
@@ -309,17 +311,25 @@ def test_parameter_names_are_matched_in_any_case(parameters: str, limit: int) ->
     [
         (
             "plugins: [{type: random-picker, parameters: {nope: 1}}]",
-            "c.yaml:1: plugins[0].parameters.nope: random-picker ignores this parameter",
+            "c.yaml:1: plugins[0].parameters.nope: random-picker ignores this parameter; there "
+            "are maxNumOfEndpoints",
         ),
         (
             "plugins: [{type: queue-scorer, parameters: [1]}]",
             "c.yaml:1: plugins[0].parameters: queue-scorer ignores its parameters",
         ),
-        ("featureGates: [dataLayer]", "feature gate dataLayer has no effect in this version"),
-        ("featureGates: [flowControl]", "feature gate flowControl has no effect in this version"),
+        (
+            "featureGates: [dataLayer]",
+            "c.yaml:1: featureGates[0]: feature gate dataLayer has no effect in this version",
+        ),
+        (
+            "featureGates: [flowControl]",
+            "c.yaml:1: featureGates[0]: feature gate flowControl has no effect in this version",
+        ),
         (
             "flowControl: {defaultRequestTTL: 60s}",
-            "c.yaml:1: flowControl.defaultRequestTTL: has no effect in this version",
+            "c.yaml:1: flowControl.defaultRequestTTL: has no effect: the feature gate flowControl "
+            "is off",
         ),
         (
             "plugins: [{type: utilization-detector, parameters: {headroom: 1.5}}]",
@@ -355,15 +365,15 @@ def test_plugins_are_found_by_role_in_the_order_of_their_declaration() -> None:
         "plugins: [{type: byte-prefix-cache-producer, name: p}, {type: queue-scorer},"
         " {type: byte-prefix-cache-producer, name: q}]"
     )
-    assert [plugin.name for plugin in loaded.pre_request] == ["p", "q"]
+    assert [plugin.name for plugin in loaded.plugins[:3]] == ["p", "queue-scorer", "q"]
     assert [plugin.name for plugin in loaded.endpoint_listeners] == ["p", "q"]
-    assert [plugin.name for plugin in loaded.of(QueueScorer)] == ["queue-scorer"]
+    assert [plugin.name for plugin in loaded.producers] == ["p", "q"]
 
 
 def test_profiles_share_a_plugin_instance() -> None:
     loaded = load("plugins: [{type: prefix-cache-scorer}]")
     (profile,) = loaded.scheduler.profiles.values()
-    assert [profile.scorers[0].scorer] == loaded.of(PrefixCacheScorer)
+    assert profile.scorers[0].scorer is loaded.entries["prefix-cache-scorer"].plugin
 
 
 def test_discovery_may_come_from_a_file() -> None:

@@ -90,7 +90,8 @@ def test_the_two_rules_differ_where_one_endpoint_has_room() -> None:
 def test_a_declared_default_is_the_detector_and_one_that_nobody_declared_is_no_filter() -> None:
     parameters = "plugins: [{type: utilization-detector, parameters: {queueDepthThreshold: 50}}]"
     declared = load(NEW + parameters)
-    assert declared.of(UtilizationDetector) == [declared.saturation]
+    assert declared.entries["utilization-detector"].plugin is declared.saturation
+    assert isinstance(declared.saturation, UtilizationDetector)
     assert saturation(declared, waiting(5)) == 0.1
     (profile,) = load(NEW).scheduler.profiles.values()
     assert list(profile.filters) == []
@@ -120,7 +121,8 @@ def test_a_declared_default_is_the_detector_and_one_that_nobody_declared_is_no_f
         (
             "flowControl:\n  maxBytes: 4Gi\n  noEndpointRequestTTL: 0s\n  priorityBands: []\n",
             [
-                f"c.yaml:{line}: flowControl.{key}: has no effect in this version"
+                f"c.yaml:{line}: flowControl.{key}: has no effect: the feature gate flowControl is "
+                "off"
                 for line, key in (
                     (2, "maxBytes"),
                     (3, "noEndpointRequestTTL"),
@@ -153,31 +155,36 @@ def test_what_is_deprecated_or_has_no_effect_is_worth_a_notice(
         (
             BY_NEW,
             "c.yaml:1: flowControl.saturationDetector.pluginRef: own is a reference to an "
-            "undefined Plugin",
+            "undefined Plugin; there are max-score-picker, single-profile-handler",
         ),
         (
             BY_OLD,
-            "c.yaml:1: saturationDetector.pluginRef: own is a reference to an undefined Plugin",
+            "c.yaml:1: saturationDetector.pluginRef: own is a reference to an undefined Plugin; "
+            "there are max-score-picker, single-profile-handler",
         ),
         (
             "plugins: [{type: queue-scorer, name: own}]\n" + BY_NEW,
-            "c.yaml:2: flowControl.saturationDetector.pluginRef: own is no saturation detector",
+            "c.yaml:2: flowControl.saturationDetector.pluginRef: own (queue-scorer) is not a "
+            "saturation detector",
         ),
         (
             NEW + "plugins: [{type: queue-scorer, name: utilization-detector}]",
-            "c.yaml:1: flowControl.saturationDetector.pluginRef: utilization-detector is no "
-            "saturation detector",
+            "c.yaml:1: flowControl.saturationDetector.pluginRef: utilization-detector "
+            "(queue-scorer) is not a saturation detector",
         ),
         (
             "flowControl: {saturationDetector: {queueDepthThreshold: 5}}",
             "c.yaml:1: flowControl.saturationDetector.queueDepthThreshold: unknown field "
-            '"queueDepthThreshold"',
+            '"queueDepthThreshold"; there are pluginRef',
         ),
-        ("flowControl: {foo: 1}", 'c.yaml:1: flowControl.foo: unknown field "foo"'),
+        (
+            "flowControl: {maxByte: 1}",
+            "c.yaml:1: flowControl.maxByte: unknown field \"maxByte\"; did you mean 'maxBytes'?",
+        ),
         (
             "saturationDetector: {metricsStalenessThreshold: 5}",
             "c.yaml:1: saturationDetector.metricsStalenessThreshold: Expected `str | null`, "
-            "got `int`",
+            "got `int`: YAML reads yes, on and 12 as no text; put it in quotes",
         ),
         (
             "saturationDetector: {metricsStalenessThreshold: soon}",
@@ -223,7 +230,7 @@ def test_every_wrong_parameter_is_told() -> None:
 def test_thresholds_outside_their_range_mean_the_default(
     section: SaturationSection | None, expected: Thresholds
 ) -> None:
-    assert read_thresholds(section, Findings(read_document("", "c.yaml"))) == expected
+    assert read_thresholds(section, Findings(read_document("", "c.yaml").places)) == expected
 
 
 def test_variables_override_thresholds_and_nothing_else() -> None:

@@ -13,6 +13,8 @@ def test_the_keys_are_spelt_as_users_write_them() -> None:
         "saturationDetector",
         "flowControl",
         "dataLayer",
+        "requestHandler",
+        "parser",
     } == set(ConfigSection.__struct_encode_fields__)
 
 
