@@ -36,7 +36,6 @@ class _Explaining:
     def __init__(self, config: LoadedConfig, comments: bool) -> None:
         self._config = config
         self._comments = comments
-        self._lines_by_path = {path.lower(): at[0] for path, at in config.places.at.items()}
 
     def lines(self) -> Iterator[str]:
         """The lines of the whole text."""
@@ -88,11 +87,8 @@ class _Explaining:
                 yield f"{indent}{key}:"
                 yield from self._values(value, below, f"{indent}  ", is_added=is_added)
             else:
-                origin = (
-                    ""
-                    if is_added and below.lower() not in self._lines_by_path
-                    else (self._from(below))
-                )
+                is_there = self._config.places.of(below) is not None
+                origin = self._from(below) if is_there or not is_added else ""
                 yield self._line(f"{indent}{key}: {_scalar(value)}", origin)
 
     def _profile(self, number: int, plan: ProfilePlan) -> Iterator[str]:
@@ -102,7 +98,7 @@ class _Explaining:
         yield "  plugins:"
         for i, use in enumerate(plan.uses):
             place = f"{path}.plugins[{i}]"
-            is_there = not plan.origin and place.lower() in self._lines_by_path
+            is_there = not plan.origin and self._config.places.of(place) is not None
             origin = self._from(place) if is_there else f"added: {use.origin}" if use.origin else ""
             yield self._line(f"  - pluginRef: {_scalar(use.plugin.name)}", origin)
             if use.weight is not None:
@@ -152,8 +148,9 @@ class _Explaining:
                 yield f"    - pluginRef: {_scalar(extractor.name)}"
 
     def _from(self, path: str) -> str:
-        line = self._lines_by_path.get(path.lower())
-        return "default" if line is None else f"{self._config.places.file}:{line}"
+        places = self._config.places
+        at = places.of(path)
+        return "default" if at is None else f"{places.file}:{at[0]}"
 
     def _line(self, text: str, origin: str) -> str:
         if not self._comments or not origin:

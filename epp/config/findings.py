@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from types import NoneType, UnionType
@@ -15,12 +15,14 @@ from epp.core.plugin import PluginName, PositiveDuration
 from epp.goflags import parse_duration
 
 MAX_ERRORS = 200
+MAX_TEXT = 500
+# Comparing names takes long where they are many or long.
+MAX_KNOWN = 500
+MAX_WORD = 100
 
 S = TypeVar("S")
 _AT = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _NO_STRING = re.compile(r"Expected `str( \| null)?`, got `(bool|int|float)`")
-_MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 
 
 class Severity(StrEnum):
@@ -67,21 +69,28 @@ class ConfigError(Exception):
         return [str(f) for f in self.findings if f.severity is Severity.ERROR]
 
 
-class Places(msgspec.Struct, frozen=True):
+class Places:
     """Where everything in a document stands, by its path: line and column, from 1.
 
-    Paths are msgspec's: ``$.plugins[0].type``. What is absent stands where its parent does.
+    Paths are msgspec's: ``$.plugins[0].type``. What is absent stands where its parent does; a key
+    that is spelt in another case is there, as parameters are read in any.
     """
 
-    file: str
-    at: dict[str, tuple[int, int]]
+    def __init__(self, file: str, at: Mapping[str, tuple[int, int]]) -> None:
+        self.file = file
+        self._at = at
+        self._in_any_case = {path.lower(): place for path, place in at.items()}
+
+    def of(self, path: str) -> tuple[int, int] | None:
+        """Line and column of what is there; None for what is not."""
+        return self._at.get(path) or self._in_any_case.get(path.lower())
 
     def finding(self, severity: Severity, path: str, rule: str, text: str) -> Finding:
         """Something to say about a path."""
         place = path.removeprefix("$").removeprefix(".")
-        while path not in self.at and path != "$":
-            path = path[: max(path.rfind("."), path.rfind("["))] or "$"
-        line, column = self.at.get(path, (1, 1))
+        while (at := self.of(path)) is None and path != "$":
+            path = path[: max(path.rfind("."), path.rfind("["), 0)] or "$"
+        line, column = at or (1, 1)
         return Finding(self.file, line, column, severity, one_line(place), one_line(text), rule)
 
 
@@ -134,41 +143,43 @@ class Findings:
             raise ConfigError(self.all)
 
     def convert(self, value: Any, to: type[S], path: str) -> S | None:
-        """``value`` as this type; None, and an error, where it is not."""
+        """``value`` as this type; None, and an error for each part of it that does not fit."""
         try:
             return msgspec.convert(value, to, dec_hook=_convert_leaf)
         except msgspec.ValidationError as error:
-            self._refuse(error, to, path)
+            before, plain = self.errors, bare(to)
+            if isinstance(value, dict) and hasattr(plain, "__struct_fields__"):
+                self._convert_parts(value, plain, path)
+            elif isinstance(value, list) and get_origin(plain) is list:
+                for i, item in enumerate(value):
+                    self.convert(item, get_args(plain)[0], f"{path}[{i}]")
+            if self.errors == before:
+                self._refuse(error, path)
             return None
 
-    def convert_fields(self, values: dict[str, Any], to: type[S], path: str) -> S | None:
-        """``values`` as this struct; None, and an error for each field that does not fit."""
-        before = self.errors
-        for field in msgspec.structs.fields(to):  # type: ignore[arg-type]  # it is a struct
-            name = field.encode_name
-            if name in values:
-                self.convert(values[name], field.type, f"{path}.{name}")
-            elif field.required:
+    def _convert_parts(self, values: dict[str, Any], to: Any, path: str) -> None:
+        """Tell of every key of a mapping that does not fit the struct."""
+        fields = {field.encode_name: field for field in msgspec.structs.fields(to)}
+        for name, field in fields.items():
+            if name not in values and field.required:
                 self.error(path, "missing-value", f"`{name}` is required")
-        if self.errors > before:
-            return None
-        return self.convert(values, to, path)
+        for name, value in values.items():
+            if name in fields:
+                self.convert(value, fields[name].type, f"{path}.{name}")
+            elif to.__struct_config__.forbid_unknown_fields:
+                self.unknown_key(name, fields, path)
 
-    def _refuse(self, error: msgspec.ValidationError, to: Any, path: str) -> None:
+    def unknown_key(self, key: str, known: Iterable[str], path: str) -> None:
+        """An error for a key that is none of ``known``."""
+        text = f'unknown field "{key}"{did_you_mean(key, known)}'
+        self.error(f"{path}.{key}", "unknown-key", text)
+
+    def _refuse(self, error: msgspec.ValidationError, path: str) -> None:
         """A msgspec message ends in "- at `$.path`"."""
         match = _AT.match(str(error))
         assert match is not None
         text, path = match["rule"], path + (match["path"] or "").removesuffix("[...]")
-        if unknown := _UNKNOWN.match(text):
-            known = _keys_of(to, match["path"] or "")
-            self.error(
-                f"{path}.{unknown[1]}",
-                "unknown-key",
-                f'unknown field "{unknown[1]}"{did_you_mean(unknown[1], known)}',
-            )
-        elif missing := _MISSING.match(text):
-            self.error(path, "missing-value", f"`{missing[1]}` is required")
-        elif _NO_STRING.match(text):
+        if _NO_STRING.match(text):
             self.error(
                 path, "yaml-type", f"{text}: YAML reads yes, on and 12 as no text; put it in quotes"
             )
@@ -178,7 +189,9 @@ class Findings:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The end of a refusal: what was probably meant, else what there is if that is little."""
-    known = sorted(known)
+    known = sorted(name for name in known if len(name) <= MAX_WORD)
+    if len(known) > MAX_KNOWN or len(word) > MAX_WORD:
+        return ""
     by_lower = {name.lower(): name for name in known}
     if close := get_close_matches(word.lower(), by_lower, n=1):
         return f"; did you mean {by_lower[close[0]]!r}?"
@@ -186,8 +199,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """``text`` with every run of white space as one space."""
-    return " ".join(text.split())
+    """``text`` with every run of white space as one space, cut off where it is very long."""
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
 
 
 def bare(to: Any) -> Any:
@@ -198,20 +212,6 @@ def bare(to: Any) -> Any:
         rest = [arg for arg in get_args(to) if arg is not NoneType]
         return bare(rest[0]) if len(rest) == 1 else to
     return to
-
-
-def _keys_of(to: Any, path: str) -> list[str]:
-    """The keys of the struct at ``path`` below a type."""
-    to = bare(to)
-    for step in re.findall(r"\.([^.\[]+)|\[", path):
-        if step and hasattr(to, "__struct_fields__"):
-            types = {field.encode_name: field.type for field in msgspec.structs.fields(to)}
-            to = bare(types.get(step))
-        elif not step and get_args(to):
-            to = bare(get_args(to)[0])
-    if not hasattr(to, "__struct_fields__"):
-        return []
-    return [field.encode_name for field in msgspec.structs.fields(to)]
 
 
 def _convert_leaf(to: type, value: object) -> object:

@@ -27,27 +27,26 @@ def check_flow_control(
     for key in ("default_request_ttl", "no_endpoint_request_ttl"):
         _check_duration(section, key, findings)
     bands = section.priority_bands or []
+    seen: set[int] = set()
     for i, band in enumerate(bands):
-        _check_band(band, f"{_PATH}.priorityBands[{i}]", findings)
-        if band.priority is not None and any(b.priority == band.priority for b in bands[:i]):
+        _check_sizes(band, f"{_PATH}.priorityBands[{i}]", findings)
+        if band.priority is None:
+            findings.error(f"{_PATH}.priorityBands[{i}]", "missing-value", "`priority` is required")
+        elif band.priority in seen:
             findings.error(
                 f"{_PATH}.priorityBands[{i}].priority",
                 "duplicate-name",
                 f"priority {band.priority} has two bands",
             )
+        else:
+            seen.add(band.priority)
     for key in ("default_priority_band", "default_negative_priority_band"):
         if (band := getattr(section, key)) is not None:
-            _check_band(band, f"{_PATH}.{_encoded(key)}", findings)
+            _check_sizes(band, f"{_PATH}.{_encoded(key)}", findings)
     why = "this version has no flow control" if is_on else "the feature gate flowControl is off"
     for field in msgspec.structs.fields(FlowControlSection):
         if field.name != "saturation_detector" and getattr(section, field.name) is not None:
             findings.note(f"{_PATH}.{field.encode_name}", "without-effect", f"has no effect: {why}")
-
-
-def _check_band(band: BandSection, path: str, findings: Findings) -> None:
-    _check_sizes(band, path, findings)
-    if path.endswith("]") and band.priority is None:
-        findings.error(path, "missing-value", "`priority` is required")
 
 
 def _check_sizes(section: FlowControlSection | BandSection, path: str, findings: Findings) -> None:

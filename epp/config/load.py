@@ -106,9 +106,11 @@ def load_config(
     """
     document = read_document(text, name)
     findings = Findings(document.places)
-    config, refused = read_shape(document, findings)
+    config, refused, has_plugins = read_shape(document, findings)
     check_kind(config, findings)
     gates = read_gates(config.feature_gates or (), findings)
+    if not has_plugins:
+        findings.stop_if_wrong()  # whatever names a plugin would be wrong, too
     rules = Rules(
         catalogue=catalogue,
         is_strict=config.api_version == NEW_GROUP,

@@ -42,7 +42,7 @@ def in_order(shelf: Shelf, findings: Findings) -> list[DataProducer]:
     """The producers, each after those whose data it reads; a circle is an error that names it."""
     producers = shelf.of(DataProducer)
     makers = {key: producer for producer in producers for key in producer.produces}
-    ordered: list[DataProducer] = []
+    ordered: dict[DataProducer, None] = {}
     visiting: list[DataProducer] = []
 
     def visit(producer: DataProducer) -> None:
@@ -61,11 +61,11 @@ def in_order(shelf: Shelf, findings: Findings) -> list[DataProducer]:
             if (maker := makers.get(key)) is not None and maker is not producer:
                 visit(maker)
         visiting.pop()
-        ordered.append(producer)
+        ordered[producer] = None
 
     for producer in producers:
         visit(producer)
-    return ordered
+    return list(ordered)
 
 
 def _missing(shelf: Shelf, tried: set[DataKey[Any]]) -> dict[DataKey[Any], str]:

@@ -21,7 +21,7 @@ def read_parameters(
     """
     before = findings.errors
     values = _Keys(declared, findings, is_strict=is_strict).top(given, path)
-    params = findings.convert_fields(values, declared.params, path)
+    params = findings.convert(values, declared.params, path)
     if params is None:
         return None
     for key, text in params.problems():

@@ -65,7 +65,7 @@ def plan_profiles(
     if not sections:
         origin = "no profile is declared"
         sections = [_everything(shelf)]
-    _check(sections, shelf, findings)
+    _check(sections, shelf, findings, is_added=bool(origin))
     pickers = shelf.of(Picker)
     shared: Plugin | None = pickers[0] if pickers else None
     plans: list[ProfilePlan] = []
@@ -96,7 +96,7 @@ def find_handler(profiles: int, shelf: Shelf, findings: Findings) -> ProfileHand
             f"only one profile handler is allowed. Both {handlers[0].name} and "
             f"{handlers[1].name} are profile handlers",
         )
-    elif not handlers and profiles > 1:
+    elif not handlers and profiles > 1 and not shelf.may_lack(ProfileHandler):
         findings.error(
             "$.schedulingProfiles",
             "profile-handlers",
@@ -135,7 +135,9 @@ def _use(plugin: Plugin, weight: float | None) -> Use:
     return Use(plugin, weight)
 
 
-def _check(sections: Sequence[ProfileSection | None], shelf: Shelf, findings: Findings) -> None:
+def _check(
+    sections: Sequence[ProfileSection | None], shelf: Shelf, findings: Findings, *, is_added: bool
+) -> None:
     names: set[str] = set()
     for i, profile in enumerate(sections):
         if profile is None:
@@ -150,13 +152,17 @@ def _check(sections: Sequence[ProfileSection | None], shelf: Shelf, findings: Fi
                 f"the name '{profile.name}' has been specified for more than one SchedulingProfile",
             )
         names.add(profile.name)
-        _check_references(profile, path, shelf, findings)
+        _check_references(profile, path, shelf, findings, is_added=is_added)
 
 
-def _check_references(profile: ProfileSection, path: str, shelf: Shelf, findings: Findings) -> None:
+def _check_references(
+    profile: ProfileSection, path: str, shelf: Shelf, findings: Findings, *, is_added: bool
+) -> None:
     pickers: list[Plugin] = []
     for i, reference in enumerate(profile.plugins or ()):
         place = f"{path}.plugins[{i}]"
+        if is_added and reference.plugin_ref in shelf.entries:
+            place = shelf.entries[reference.plugin_ref].path.removesuffix(".parameters")
         if reference.weight is not None and not isfinite(reference.weight):
             findings.error(f"{place}.weight", "wrong-value", "expected a finite number")
         plugin = shelf.plugins.get(reference.plugin_ref)

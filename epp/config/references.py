@@ -55,13 +55,15 @@ def find_parsers(config: ConfigSection, shelf: Shelf, findings: Findings) -> lis
         if config.api_version != NEW_GROUP:
             return [BodyAloneParser()]
         for name in NEWER_PARSERS:
-            plugin = shelf.plugins.get(name) or shelf.add(name, "no parser is configured")
+            plugin = shelf.plugins.get(name)
+            if not isinstance(plugin, Parser) and not shelf.is_refused(name):
+                plugin = shelf.add(name, "no parser is configured")
             if isinstance(plugin, Parser):
                 found.append(plugin)
         return found
     for i, reference in enumerate(references):
         name, place = reference.plugin_ref, path.format(i)
-        if name not in shelf.plugins and shelf.is_type(name):
+        if name not in shelf.plugins and shelf.is_type(name) and not shelf.is_refused(name):
             shelf.add(name, "named in requestHandler.parsers", path=place)
         parser = shelf.find(name, Parser, place, what="a parser plugin")
         if parser is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,8 +26,20 @@ _TRUE = frozenset({"1", "t", "true"})
 _FALSE = frozenset({"0", "f", "false"})
 
 
-def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, set[str]]:
-    """The document in its types, and the names of plugins that are left out as they are wrong.
+class Shape(NamedTuple):
+    """A document in its types.
+
+    ``refused`` are the names of plugins that are left out as they are wrong; ``has_plugins`` is
+    whether their list could be read at all.
+    """
+
+    config: ConfigSection
+    refused: set[str]
+    has_plugins: bool
+
+
+def read_shape(document: Document, findings: Findings) -> Shape:
+    """Bring the document into its types.
 
     Each key and each list entry is read on its own, so that no problem hides another.
 
@@ -37,8 +49,8 @@ def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, s
     value = {} if document.value is None else document.value
     if not isinstance(value, dict):
         findings.error("$", "wrong-value", "expected a mapping at the top level")
-        value = {"plugins": []}
-    elif value.get("kind") not in (None, KIND):
+        return Shape(ConfigSection(), set(), has_plugins=False)
+    if value.get("kind") not in (None, KIND):
         _refuse_kind("$.kind", value.get("kind"), value.get("apiVersion"), findings)
         findings.stop_if_wrong()  # what is something else altogether has other keys
     if document.has_more:
@@ -52,15 +64,18 @@ def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, s
     for key, given in value.items():
         field, path = fields.get(key), f"$.{key}"
         if field is None:
-            text = f'unknown field "{key}"{did_you_mean(key, fields)}'
-            findings.error(path, "unknown-key", text)
+            findings.unknown_key(key, fields, "$")
         elif isinstance(given, list) and key in items:
             entries = [findings.convert(v, items[key], f"{path}[{i}]") for i, v in enumerate(given)]
             read[field.name] = entries
             refused |= {_name_in(v) for v, e in zip(given, entries, strict=True) if e is None}
         else:
             read[field.name] = findings.convert(given, field.type, path)
-    return ConfigSection(**read), refused
+            if key == "schedulingProfiles" and given is not None:
+                read[field.name] = [None]  # there are some, if only they could be read
+    plugins = value.get("plugins")
+    has_plugins = plugins is None or isinstance(plugins, list)
+    return Shape(ConfigSection(**read), refused, has_plugins)
 
 
 def _name_in(value: object) -> str:

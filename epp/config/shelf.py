@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -12,6 +12,8 @@ from epp.config.parameters import plugin_names, read_parameters
 from epp.config.waiting import WAITING
 from epp.core.errors import ParameterError
 from epp.core.plugin import Handle, Params, Plugin, PluginType, Stability
+
+MAX_CHAIN = 100
 
 P = TypeVar("P", bound=Plugin)
 
@@ -73,6 +75,7 @@ class Shelf:
         self._making: list[str] = []
         self._declared: set[str] = set()
         self._refused: set[str] = set()
+        self._lost: list[PluginType | None] = []
 
     def of(self, role: type[P]) -> list[P]:
         """The plugins that fill a role, in their order."""
@@ -84,10 +87,12 @@ class Shelf:
         ``refused`` are names of plugins that there would be, were they not wrong.
         """
         self._refused |= set(refused)
-        names: dict[str, None] = {}  # in their order
+        self._lost += [None for _ in self._refused]
+        names: dict[str, str] = {}  # the types, in the order of the plugins
         for declaration in declarations:
             name = declaration.name
             if not declaration.type:
+                self._refused.add(name)
                 self._wrong(
                     declaration, "missing-type", f"plugin definition for '{name}' is missing a type"
                 )
@@ -96,12 +101,14 @@ class Shelf:
                     declaration, "duplicate-name", f"plugin name '{name}' used more than once"
                 )
             else:
-                names[name] = None
+                names[name] = declaration.type
                 self._declared.add(name)
                 self._read(declaration)
         for name in list(self._waiting):
             self._make(name)
-        self._refused |= {name for name in names if name not in self.plugins}
+        lost = {name: type_name for name, type_name in names.items() if name not in self.plugins}
+        self._refused |= lost.keys()
+        self._lost += [self._declared_as(type_name) for type_name in lost.values()]
         self.entries = {name: self.entries[name] for name in names if name in self.entries}
         self.plugins.clear()
         self.plugins |= {name: entry.plugin for name, entry in self.entries.items()}
@@ -113,6 +120,8 @@ class Shelf:
             name += "-default"
         self._read(Declaration(type_name, name, None, path, origin))
         self._make(name)
+        if name not in self.plugins:
+            self._refused.add(name)
         return self.plugins.get(name)
 
     def is_type(self, name: str) -> bool:
@@ -122,6 +131,10 @@ class Shelf:
     def is_refused(self, name: str) -> bool:
         """Whether a plugin of this name was declared, and refused with an error."""
         return name in self._refused
+
+    def may_lack(self, role: type[Plugin]) -> bool:
+        """Whether a plugin that was refused may be one of this role."""
+        return any(lost is None or issubclass(lost.cls, role) for lost in self._lost)
 
     def find(self, name: str, role: type[P], path: str, *, what: str) -> P | None:
         """The plugin of this name and role; None, and an error, where there is none.
@@ -142,7 +155,7 @@ class Shelf:
         self._findings.error(
             path,
             "undefined-reference",
-            f"{name} is a reference to an undefined Plugin{did_you_mean(name, self.plugins)}",
+            f"{name} is a reference to an undefined Plugin{did_you_mean(name, self._declared)}",
         )
 
     def _read(self, declaration: Declaration) -> None:
@@ -159,10 +172,13 @@ class Shelf:
         if params is not None:
             self._waiting[declaration.name] = (declaration, declared, params)
 
+    def _declared_as(self, type_name: str) -> PluginType | None:
+        return self._rules.catalogue.get(self._aliases.get(type_name, type_name))
+
     def _type_of(self, declaration: Declaration) -> PluginType | None:
         type_name = declaration.type
         catalogue = self._rules.catalogue
-        declared = catalogue.get(self._aliases.get(type_name, type_name))
+        declared = self._declared_as(type_name)
         path = declaration.path
         if not declaration.origin:
             path = f"{path.removesuffix('.parameters')}.type"
@@ -173,12 +189,11 @@ class Shelf:
                     path, "waiting-type", f"plugin type '{type_name}' cannot be used: {reason}"
                 )
             else:
-                known: Container[str] = {*catalogue, *WAITING}
                 self._findings.error(
                     path,
                     "unknown-type",
                     f"plugin type '{type_name}' is not found in registry"
-                    f"{did_you_mean(type_name, known)}",  # type: ignore[arg-type]
+                    f"{did_you_mean(type_name, {*catalogue, *WAITING})}",
                 )
             return None
         if type_name != declared.name:
@@ -204,27 +219,19 @@ class Shelf:
             return
         declaration, declared, params = self._waiting.pop(name)
         self._making.append(name)
-        is_kept = self._is_kept(name, declared, params)
-        for key, other in plugin_names(params):
-            path = f"{declaration.path}.{key}"
-            if other in self._making:
-                circle = [*self._making[self._making.index(other) :], other]
-                self._findings.error(
-                    path, "reference-cycle", f"plugins name each other: {' -> '.join(circle)}"
-                )
-            elif other in self._waiting:
-                self._make(other)
-            if other not in self.plugins:
-                if other not in self._making and other not in self._declared:
-                    self.undefined(other, path)
-                is_kept = False
-            elif (
-                self._kept.get(other) is None or self._kept[other].plugin is not self.plugins[other]
-            ):
-                is_kept = False
+        named = {
+            other: self._named(other, f"{declaration.path}.{key}")
+            for key, other in plugin_names(params)
+        }
         self._making.pop()
-        if is_kept:
-            plugin: Plugin | None = self._kept[name].plugin
+        if None in named.values():
+            return  # what it names is missing, which was told
+        plugin: Plugin | None
+        if self._is_kept(name, declared, params) and all(
+            other in self._kept and self._kept[other].plugin is made
+            for other, made in named.items()
+        ):
+            plugin = self._kept[name].plugin
         else:
             plugin = self._construct(declaration, declared, params)
         if plugin is not None:
@@ -232,6 +239,24 @@ class Shelf:
             self.entries[name] = Entry(
                 plugin, declared, params, declaration.path, declaration.origin
             )
+
+    def _named(self, other: str, path: str) -> Plugin | None:
+        """The plugin that another names at this path, made now if need be."""
+        if other in self._making:
+            circle = [*self._making[self._making.index(other) :], other]
+            self._findings.error(
+                path, "reference-cycle", f"plugins name each other: {' -> '.join(circle)}"
+            )
+        elif other in self._waiting:
+            if len(self._making) < MAX_CHAIN:
+                self._make(other)
+            else:
+                self._findings.error(
+                    path, "reference-cycle", f"more than {MAX_CHAIN} plugins name one another"
+                )
+        elif other not in self._declared and not self.is_refused(other):
+            self.undefined(other, path)
+        return self.plugins.get(other)
 
     def _is_kept(self, name: str, declared: PluginType, params: Params) -> bool:
         before = self._kept.get(name)
@@ -241,14 +266,11 @@ class Shelf:
         self, declaration: Declaration, declared: PluginType, params: Params
     ) -> Plugin | None:
         handle = msgspec.structs.replace(self._handle, name=declaration.name, plugins=self.plugins)
-        errors = self._findings.errors
         try:
             plugin = declared.make(params, handle)
         except ParameterError as error:
             path = f"{declaration.path}.{error.key}" if error.key else declaration.path
-            # What it names may be missing for a reason that was told already.
-            if self._findings.errors == errors:
-                self._findings.error(path, "wrong-value", error.rule)
+            self._findings.error(path, "wrong-value", error.rule)
             return None
         except Exception as error:
             if not declared.origin:

@@ -44,7 +44,7 @@ def test_without_problems_reading_goes_on() -> None:
 def test_every_field_that_does_not_fit_is_a_problem_with_its_place() -> None:
     found = findings()
     values = {"howMany": 0, "pause": "soon"}
-    assert found.convert_fields(values, SomeParams, "$.p") is None
+    assert found.convert(values, SomeParams, "$.p") is None
     assert problems(found) == [
         "c.yaml:2: p: `path` is required",
         "c.yaml:2: p.pause: expected a duration above 0 such as 200ms",
@@ -56,7 +56,7 @@ def test_earlier_problems_do_not_count_against_later_values() -> None:
     found = findings()
     found.error("$.a", "some-rule", "no")
     values = {"path": "x", "pause": "1.5s"}
-    params = found.convert_fields(values, SomeParams, "$.p")
+    params = found.convert(values, SomeParams, "$.p")
     assert params == SomeParams(path="x", pause=PositiveDuration(1.5))
     assert problems(found) == ["c.yaml:1: a: no"]
 

@@ -155,12 +155,11 @@ def test_what_is_deprecated_or_has_no_effect_is_worth_a_notice(
         (
             BY_NEW,
             "c.yaml:1: flowControl.saturationDetector.pluginRef: own is a reference to an "
-            "undefined Plugin; there are max-score-picker, single-profile-handler",
+            "undefined Plugin",
         ),
         (
             BY_OLD,
-            "c.yaml:1: saturationDetector.pluginRef: own is a reference to an undefined Plugin; "
-            "there are max-score-picker, single-profile-handler",
+            "c.yaml:1: saturationDetector.pluginRef: own is a reference to an undefined Plugin",
         ),
         (
             "plugins: [{type: queue-scorer, name: own}]\n" + BY_NEW,
