@@ -68,7 +68,8 @@ def read_shape(document: Document, findings: Findings) -> Shape:
         elif isinstance(given, list) and key in items:
             entries = [findings.convert(v, items[key], f"{path}[{i}]") for i, v in enumerate(given)]
             read[field.name] = entries
-            refused |= {_name_in(v) for v, e in zip(given, entries, strict=True) if e is None}
+            if key == "plugins":
+                refused = {_name_in(v) for v, e in zip(given, entries, strict=True) if e is None}
         else:
             read[field.name] = findings.convert(given, field.type, path)
             if key == "schedulingProfiles" and given is not None:
