@@ -190,6 +190,11 @@ def parse_duration(text: str) -> float:
     return (-nanoseconds if text[0] == "-" else nanoseconds) / 1e9
 
 
+def format_duration(seconds: float) -> str:
+    """A duration in milliseconds, to the nanosecond, as ``parse_duration`` reads it."""
+    return f"{seconds * 1000:.6f}".rstrip("0").rstrip(".") + "ms"
+
+
 def parse_quantity(text: str) -> int:
     """The bytes of a Kubernetes quantity, with or without a ``B`` at its end: ``64Mi``, ``10MiB``.
 

@@ -12,6 +12,7 @@ from epp.goflags import (
     Value,
     one_of,
     parse,
+    format_duration,
     parse_duration,
     parse_int,
     parse_quantity,
@@ -172,6 +173,12 @@ def test_durations_are_go_s(text: str, expected: float) -> None:
 def test_other_durations_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="parse error"):
         parse_duration(text)
+
+
+@given(st.integers(min_value=0, max_value=2**50))
+def test_a_duration_is_read_back_as_it_was_written(nanoseconds: int) -> None:
+    seconds = parse_duration(f"{nanoseconds}ns")
+    assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, rel=1e-12)
 
 
 @given(st.integers(min_value=0, max_value=2**53))

@@ -6,10 +6,12 @@ The text is a configuration itself: loaded again it means the same.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
+import yaml
 
 from epp.config.load import LoadedConfig
 from epp.config.profiles import ProfilePlan
@@ -18,6 +20,7 @@ from epp.config.schema import KIND, OLD_GROUP
 from epp.config.shape import FEATURE_GATES
 from epp.config.shelf import Entry
 from epp.core.plugin import PositiveDuration
+from epp.goflags import format_duration
 from epp.saturation import AnyRoomDetector
 
 _COMMENT_COLUMN = 48
@@ -103,14 +106,14 @@ class _Explaining:
             yield self._line(f"  - pluginRef: {_scalar(use.plugin.name)}", origin)
             if use.weight is not None:
                 given = self._from(f"{place}.weight") if is_there else "default"
-                yield self._line(f"    weight: {use.weight:g}", given)
+                yield self._line(f"    weight: {_weight(use.weight)}", given)
 
     def _saturation(self) -> Iterator[str]:
         detector = self._config.saturation
         if isinstance(detector, AnyRoomDetector):
             yield "saturationDetector:"
             for key, value in written_thresholds(detector.thresholds).items():
-                yield self._line(f"  {key}: {value}", self._from(f"$.saturationDetector.{key}"))
+                yield self._line(f"  {key}: {_scalar(value)}", self._from(f"$.saturationDetector.{key}"))
             return
         yield "flowControl:"
         yield "  saturationDetector:"
@@ -168,14 +171,25 @@ def _written(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return parameters(value)
     if isinstance(value, PositiveDuration):
-        return f"{value * 1000:g}ms"
+        return format_duration(value)
     if isinstance(value, list | tuple):
         return [_written(item) for item in value]
     return msgspec.to_builtins(value, enc_hook=str)  # names of plugins are strings
 
 
+def _weight(weight: float) -> str:
+    is_short = weight.is_integer() and abs(weight) < 1e15
+    return str(int(weight)) if is_short else _scalar(weight)
+
+
 def _scalar(value: object) -> str:
-    """A value in one line; JSON is YAML."""
+    """A value in one line of YAML, which writes some texts and numbers in other ways than JSON."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_scalar(k)}: {_scalar(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_scalar, value))}]"
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _NO_STRINGS:
         return value
-    return msgspec.json.encode(value).decode()
+    style = '"' if isinstance(value, str) else None
+    text: str = yaml.safe_dump(value, default_style=style, width=sys.maxsize)
+    return text.removesuffix("...\n").rstrip("\n")

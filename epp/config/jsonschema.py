@@ -33,7 +33,12 @@ def json_schema(catalogue: Mapping[str, PluginType]) -> dict[str, Any]:
     for component in components.values():
         component.setdefault("additionalProperties", False)
     plugin = components["PluginSection"]
-    plugin["required"] = ["type"]
+    for section, keys in (
+        ("PluginSection", ["type"]),
+        ("ProfileSection", ["name"]),
+        ("PluginRefSection", ["pluginRef"]),
+    ):
+        components[section]["required"] = keys  # the loader says so in its own words
     plugin["properties"]["type"] = {
         "anyOf": [
             {"const": name, "description": _summary(declared)}

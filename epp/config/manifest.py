@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -14,17 +15,21 @@ from epp.config.schema import KIND
 
 MAX_PARTS = 100
 
+_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # those that YAML counts
+
 
 class Part(msgspec.Struct, frozen=True):
     """A configuration inside a file: it begins after ``lines`` lines, indented by ``columns``.
 
-    ``name`` is the key in the ConfigMap, empty where the file is the configuration.
+    ``name`` is the key in the ConfigMap, empty where the file is the configuration. Lines of a
+    part that is not ``literal``, such as a text in quotes, are not those of the file.
     """
 
     text: str
     name: str = ""
     lines: int = 0
     columns: int = 0
+    literal: bool = True
 
     def placed(self, finding: Finding) -> Finding:
         """A finding in the part as one in the file."""
@@ -32,8 +37,8 @@ class Part(msgspec.Struct, frozen=True):
             return finding
         return msgspec.structs.replace(
             finding,
-            line=finding.line + self.lines,
-            column=finding.column + self.columns,
+            line=self.lines + (finding.line if self.literal else 1),
+            column=self.columns + (finding.column if self.literal else 1),
             place=f"{self.name}: {finding.place}" if finding.place else self.name,
         )
 
@@ -46,7 +51,7 @@ def parts(text: str) -> list[Part]:
     if len(text) > MAX_BYTES or "ConfigMap" not in text:
         return [Part(text)]
     try:
-        rows = text.splitlines()
+        rows = _BREAK.split(text)
         held = (
             part
             for node in yaml.compose_all(text, Loader=Loader)
@@ -65,20 +70,22 @@ def _held_by(manifest: yaml.Node, rows: Sequence[str]) -> Iterator[Part]:
         if isinstance(value, yaml.ScalarNode) and (
             KIND in value.value or "plugins:" in value.value
         ):
-            is_block = value.style in ("|", ">")
-            first = value.start_mark.line + (1 if is_block else 0)
+            line, column = value.start_mark.line, value.start_mark.column
+            literal = value.style == "|"
             yield Part(
                 text=value.value,
                 name=str(key.value),
-                lines=first,
-                columns=_indentation(rows[first:]) if is_block else value.start_mark.column,
+                lines=line + 1 if literal else line,
+                columns=_indentation(rows[line + 1 :], value.value) if literal else column,
+                literal=literal,
             )
 
 
-def _indentation(rows: Sequence[str]) -> int:
-    for row in rows:
-        if row.strip():
-            return len(row) - len(row.lstrip())
+def _indentation(rows: Sequence[str], text: str) -> int:
+    """How far a block is moved to the right: by what its first line with a text shows."""
+    for row, line in zip(rows, _BREAK.split(text), strict=False):
+        if line.strip():
+            return len(row) - len(line)
     return 0
 
 

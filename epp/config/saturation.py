@@ -14,7 +14,7 @@ import msgspec
 
 from epp.config.findings import Findings
 from epp.config.schema import NEW_GROUP, ConfigSection, SaturationSection
-from epp.goflags import parse_duration
+from epp.goflags import format_duration, parse_duration
 from epp.saturation import Thresholds
 
 DEFAULT_DETECTOR = "utilization-detector"
@@ -99,7 +99,7 @@ def written_thresholds(thresholds: Thresholds) -> dict[str, object]:
         "kvCacheUtilThreshold": thresholds.kv_cache_ratio,
     }
     if thresholds.staleness_seconds is not None:
-        written["metricsStalenessThreshold"] = f"{thresholds.staleness_seconds * 1000:g}ms"
+        written["metricsStalenessThreshold"] = format_duration(thresholds.staleness_seconds)
     return written
 
 
