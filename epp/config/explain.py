@@ -113,7 +113,9 @@ class _Explaining:
         if isinstance(detector, AnyRoomDetector):
             yield "saturationDetector:"
             for key, value in written_thresholds(detector.thresholds).items():
-                yield self._line(f"  {key}: {_scalar(value)}", self._from(f"$.saturationDetector.{key}"))
+                yield self._line(
+                    f"  {key}: {_scalar(value)}", self._from(f"$.saturationDetector.{key}")
+                )
             return
         yield "flowControl:"
         yield "  saturationDetector:"
@@ -158,7 +160,9 @@ class _Explaining:
     def _line(self, text: str, origin: str) -> str:
         if not self._comments or not origin:
             return text
-        return f"{text:<{_COMMENT_COLUMN - 2}}  # {origin}"
+        # Names are anything, but what breaks a line would end the comment.
+        shown = "".join(c if c.isprintable() else "?" for c in origin)
+        return f"{text:<{_COMMENT_COLUMN - 2}}  # {shown}"
 
 
 def parameters(params: msgspec.Struct) -> dict[str, Any]:

@@ -17,7 +17,9 @@ def meaning(config: LoadedConfig) -> dict[str, Any]:
     parsers = [p.name for p in config.parsers if p in config.plugins]
     return {
         "plugins": {n: (e.declared.name, e.params) for n, e in config.entries.items()},
-        "profiles": [(p.name, [(u.plugin.name, u.weight) for u in p.uses]) for p in config.profiles],
+        "profiles": [
+            (p.name, [(u.plugin.name, u.weight) for u in p.uses]) for p in config.profiles
+        ],
         "producers": {producer.name for producer in config.producers},
         "parsers": parsers,
         "saturation": (config.saturation.name, getattr(config.saturation, "thresholds", None)),
@@ -30,7 +32,9 @@ def meaning(config: LoadedConfig) -> dict[str, Any]:
     }
 
 
-NAMES = st.sampled_from(["a", "no", "7", "x: y", "#", "a'b\"c", "\u2028", "\U0001f600", "\x7f", "*"])
+NAMES = st.sampled_from(
+    ["a", "no", "7", "x: y", "#", "a'b\"c", "\u2028", "\U0001f600", "\x7f", "*"]
+)
 WEIGHTS = st.none() | st.integers(-3, 10**18) | st.floats(allow_nan=False, allow_infinity=False)
 TYPES = {
     "queue-scorer": st.just({}),

@@ -47,7 +47,8 @@ def test_unknown_keys_are_refused_everywhere(schema: dict[str, Any]) -> None:
     loose = [
         name
         for name, definition in schema["$defs"].items()
-        if definition.get("type") == "object" and definition.get("additionalProperties") is not False
+        if definition.get("type") == "object"
+        and definition.get("additionalProperties") is not False
     ]
     assert loose == []
 

@@ -63,13 +63,22 @@ LAYER = "plugins: [{type: metrics-data-source}, {type: core-metrics-extractor}, 
 @pytest.mark.parametrize(
     ("section", "refusal"),
     [
-        ("requestHandler: {parsers: [{pluginRef: decode-filte}]}", "undefined Plugin; did you mean 'de"),
+        (
+            "requestHandler: {parsers: [{pluginRef: decode-filte}]}",
+            "undefined Plugin; did you mean 'de",
+        ),
         ("requestHandler: {parsers: [{pluginRef: queue-scorer}]}", "is not a parser plugin"),
         ("requestHandler: {parsers: [{pluginRef: latency-scorer}]}", "cannot be used: it needs"),
         ("requestHandler: {parsers: [{}]}", "`pluginRef` is required"),
-        ("dataLayer: {discovery: {pluginRef: decode-filter}}", "decode-filter (decode-filter) is not a discovery"),
+        (
+            "dataLayer: {discovery: {pluginRef: decode-filter}}",
+            "decode-filter (decode-filter) is not a discovery",
+        ),
         ("dataLayer: {peerDiscovery: {pluginRef: x}}", "x is a reference to an undefined Plugin"),
-        ("dataLayer: {crossReplicaSyncerPluginRef: x}", "is no cross-replica syncer: there is none"),
+        (
+            "dataLayer: {crossReplicaSyncerPluginRef: x}",
+            "is no cross-replica syncer: there is none",
+        ),
         ("dataLayer: {sources: [{pluginRef: decode-filter}]}", "is not a data source"),
         (
             "dataLayer: {sources: [{pluginRef: metrics-data-source, "

@@ -153,9 +153,9 @@ def test_what_is_as_before_goes_on_and_nothing_else_does(
 
 def test_plugins_that_were_added_go_on_too_and_another_type_of_that_name_does_not() -> None:
     first = links("a")
-    assert plugins(links("a", first.config))["max-score-picker"] is plugins(first)[
-        "max-score-picker"
-    ]
+    assert (
+        plugins(links("a", first.config))["max-score-picker"] is plugins(first)["max-score-picker"]
+    )
     assert plugins(links("a", first.config, kind="own-link"))["a"] is not plugins(first)["a"]
 
 
