@@ -57,7 +57,10 @@ def test_the_older_spelling_is_deprecated(beside: str) -> None:
     assert rules(text) == ["deprecated-key"]
 
 
-LAYER = "plugins: [{type: metrics-data-source}, {type: core-metrics-extractor}, {type: decode-filter}]\n"
+LAYER = (
+    "plugins: [{type: metrics-data-source}, {type: core-metrics-extractor}, "
+    "{type: decode-filter}]\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -65,25 +68,25 @@ LAYER = "plugins: [{type: metrics-data-source}, {type: core-metrics-extractor}, 
     [
         (
             "requestHandler: {parsers: [{pluginRef: decode-filte}]}",
-            "undefined Plugin; did you mean 'de",
+            "undefined Plugin; did you mean",
         ),
         ("requestHandler: {parsers: [{pluginRef: queue-scorer}]}", "is not a parser plugin"),
         ("requestHandler: {parsers: [{pluginRef: latency-scorer}]}", "cannot be used: it needs"),
         ("requestHandler: {parsers: [{}]}", "`pluginRef` is required"),
         (
             "dataLayer: {discovery: {pluginRef: decode-filter}}",
-            "decode-filter (decode-filter) is not a discovery",
+            "(decode-filter) is not a discovery",
         ),
         ("dataLayer: {peerDiscovery: {pluginRef: x}}", "x is a reference to an undefined Plugin"),
         (
             "dataLayer: {crossReplicaSyncerPluginRef: x}",
-            "is no cross-replica syncer: there is none",
+            "is no cross-replica syncer: there",
         ),
         ("dataLayer: {sources: [{pluginRef: decode-filter}]}", "is not a data source"),
         (
             "dataLayer: {sources: [{pluginRef: metrics-data-source, "
             "extractors: [{pluginRef: decode-filter}]}]}",
-            "dataLayer.sources[0].extractors[0].pluginRef: decode-filter (decode-filter) is not an extractor",
+            "extractors[0].pluginRef: decode-filter (decode-filter) is not an extractor",
         ),
         (
             "dataLayer: {sources: [{pluginRef: metrics-data-source, extractors: "
