@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ENVOY := .envoy/bin/envoy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint unit-network unit-rest format h2spec interop fuzz bench bench-plots bench-check bench-plugins bench-cluster envtest protos lock clean
+.PHONY: help demo test check lint unit-network unit-rest format h2spec interop fuzz fuzz-config bench bench-plots bench-check bench-plugins bench-reload bench-cluster envtest protos lock clean
 
 help:
 	@echo "make demo    real Envoy, the picker and three model servers on loopback (ONCE=1: exit by itself)"
@@ -13,11 +13,13 @@ help:
 	@echo "make check   format, lint, types, imports and unit tests: under a minute"
 	@echo "make h2spec  h2spec against our HTTP/2, plain and with TLS (needs go); make interop: grpc-go's client"
 	@echo "make fuzz    our HTTP/2 against another implementation and against noise (SECONDS=60 SEED=1)"
+	@echo "make fuzz-config  mutated configurations, and files made to hurt (FILES=100000 SEED=1)"
 	@echo "make bench   what the picker costs, behind the real Envoy (QUICK=1: a short run,"
 	@echo "             COMPARE='COMMAND': beside another picker; see benchmarks/README.md)"
 	@echo "make bench-plots  its curves, as PNG files in build/plots (QUICK=1, COMPARE=... as well)"
 	@echo "make bench-check  has a piece of the picker's work become dearer? ten seconds"
 	@echo "make bench-plugins  what a call of each scorer, filter and picker costs, by the pool's size"
+	@echo "make bench-reload  changes of configuration under load: how long, and how many requests fail"
 	@echo "make bench-cluster  start, changes of pods and a rolling restart, with a real API server"
 	@echo "make envtest  a real API server for the tests that want one (needs go; six minutes, once)"
 	@echo "make protos  compile protos/ into epp/extproc/pb/"
@@ -94,6 +96,10 @@ SEED ?= 1
 fuzz: $(VENV)/.stamp
 	@$(BIN)/python -m lab.fuzz_http2 --seconds $(SECONDS) --seed $(SEED)
 
+FILES ?= 100000
+fuzz-config: $(VENV)/.stamp
+	@$(BIN)/python -m lab.fuzz_config --files $(FILES) --seed $(SEED)
+
 # A COMMAND reaches the shell by the environment, so that its quotes and braces survive.
 export COMPARE
 BENCH_ARGS = $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $${COMPARE:+--compare "$$COMPARE"}
@@ -111,6 +117,9 @@ bench-check: $(VENV)/.demo
 
 bench-plugins: $(VENV)/.demo
 	$(BIN)/python -m epp bench-plugin --all
+
+bench-reload: $(VENV)/.demo .envoy/.stamp
+	$(BIN)/python -m benchmarks.reload $(if $(QUICK),--changes 4)
 
 bench-cluster: $(VENV)/.stamp .envoy/.stamp
 	$(BIN)/python -m benchmarks.cluster $(if $(QUICK),--quick)

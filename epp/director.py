@@ -7,7 +7,7 @@ is in ``exchange.py``.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
 from epp.conditional import check_cached
@@ -16,12 +16,10 @@ from epp.core.decision import Decision, ProfileRun, SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.errors import (
     BadRequestError,
-    InternalError,
     ResourceExhaustedError,
     ServiceUnavailableError,
 )
 from epp.core.parser import Parser
-from epp.core.plugin import HeaderChange
 from epp.core.probe import Probe
 from epp.core.request import (
     DEFAULT_FAIRNESS_ID,
@@ -32,6 +30,7 @@ from epp.core.request import (
     header_text,
 )
 from epp.datastore.store import Datastore
+from epp.disaggregation import ROUTING_HEADERS
 from epp.exchange import Exchange
 from epp.following import Following, ResponseHooks
 from epp.hooks import RequestHooks
@@ -45,6 +44,9 @@ CONTENT_LENGTH_HEADER = "content-length"
 FAIRNESS_HEADERS = ("x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id")
 OBJECTIVE_HEADERS = ("x-llm-d-inference-objective", "x-gateway-inference-objective")
 REWRITE_HEADERS = ("x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite")
+
+
+_AGENT = AGENT_IDENTITY.of()
 
 
 class Director:
@@ -97,7 +99,8 @@ class Director:
         endpoints = self._candidates(incoming)
         await self._admit(request, endpoints)
         endpoints = self._hooks.screen(request, endpoints)
-        await self._hooks.produce(request, endpoints)
+        if (producing := self._hooks.produce(request, endpoints)) is not None:
+            await producing
         self._hooks.admit(request, endpoints)
         result = self._scheduler.schedule(request, endpoints)
         check_cached(request, result)
@@ -122,9 +125,7 @@ class Director:
             ),
             priority=self._datastore.priority(_first(headers, OBJECTIVE_HEADERS)),
             fairness_id=(
-                _first(headers, FAIRNESS_HEADERS)
-                or data.get(AGENT_IDENTITY.of())
-                or DEFAULT_FAIRNESS_ID
+                _first(headers, FAIRNESS_HEADERS) or data.get(_AGENT) or DEFAULT_FAIRNESS_ID
             ),
             size_bytes=len(incoming.body or b""),
             data=data,
@@ -158,29 +159,33 @@ class Director:
 
     def _tell(
         self, exchange: Exchange, request: InferenceRequest, result: SchedulingResult
-    ) -> Sequence[HeaderChange]:
+    ) -> Mapping[str, bytes | None]:
         """From here on plugins count on hearing of the answer's end, whatever happens."""
-        if not result.picked:
-            raise InternalError("results must be greater than zero")
-        changes = self._hooks.tell(request, result)
         if self._responses:
             exchange.follow(Following(self._responses, request, result))
-        return changes
+        return self._hooks.tell(request, result)
 
     def _decision(
         self,
         request: InferenceRequest,
         result: SchedulingResult,
         body: bytes | None,
-        changes: Sequence[HeaderChange] = (),
+        changes: Mapping[str, bytes | None],
     ) -> Decision:
+        headers = request.headers
         destination = ",".join([endpoint.destination for endpoint in result.picked])
         set_headers = [(DESTINATION_HEADER, destination.encode())]
         if body is not None and len(body) != request.size_bytes:
             set_headers.append((CONTENT_LENGTH_HEADER, str(len(body)).encode()))
-        if not request.headers.get(REQUEST_ID_HEADER):
+        if not headers.get(REQUEST_ID_HEADER):
             set_headers.append((REQUEST_ID_HEADER, request.request_id.encode()))
-        set_headers += [(name, value) for name, value in changes if value is not None]
+        # Clients must not be able to send a sidecar anywhere.
+        removed = [name for name in ROUTING_HEADERS if name in headers and name not in changes]
+        for name, value in changes.items():
+            if value is None:
+                removed.append(name)
+            else:
+                set_headers.append((name, value))
         decision = Decision(
             request=request,
             result=result,
@@ -188,7 +193,7 @@ class Director:
             set_headers=tuple(set_headers),
             body=body,
             scores=_scores(result) if self._emit_scores else (),
-            remove_headers=tuple([name for name, value in changes if value is None]),
+            remove_headers=tuple(removed),
         )
         self._probe.decided(decision)
         return decision
@@ -213,7 +218,7 @@ class Director:
             picked=(self._random.choice(endpoints),),
         )
         result = SchedulingResult(primary=run.profile, profiles={run.profile: run})
-        return self._decision(request, result, None)
+        return self._decision(request, result, None, {})
 
 
 def _outgoing_body(parser: Parser, request: InferenceRequest, body: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from epp.core.call import calls, in_role, run
+from epp.core.call import calls, check_header, in_role, run
 from epp.core.decision import SchedulingResult
 from epp.core.plugin import Plugin, ResponseHeaderProcessor, ResponseObserver
 from epp.core.probe import Probe
@@ -54,8 +54,7 @@ class Following:
         """The headers that the answer gets."""
         headers: list[tuple[str, bytes]] = []
         for call in self._hooks.headers:
-            process = call.plugin.response_headers
-            headers += run(call, process, self._request, self._result, response) or ()
+            headers += run(call, _headers, call.plugin, self._request, self._result, response) or ()
         return tuple(headers)
 
     def ended(self, end: ResponseEnd) -> tuple[Metadata, ...]:
@@ -63,8 +62,7 @@ class Following:
         self.chunk = None
         metadata: list[Metadata] = []
         for call in self._hooks.ends:
-            observe = call.plugin.response_ended
-            metadata += run(call, observe, self._request, self._result, end) or ()
+            metadata += run(call, _metadata, call.plugin, self._request, self._result, end) or ()
         return tuple(metadata)
 
     def _first_chunk(self, chunk: bytes | bytearray) -> None:
@@ -75,3 +73,28 @@ class Following:
     def _next_chunk(self, chunk: bytes | bytearray) -> None:
         for call in self._hooks.every:
             run(call, call.plugin.response_chunk, self._request, self._result, chunk)
+
+
+def _headers(
+    plugin: ResponseHeaderProcessor,
+    request: InferenceRequest,
+    result: SchedulingResult,
+    response: ResponseStart,
+) -> list[tuple[str, bytes]]:
+    headers = [(name, value) for name, value in plugin.response_headers(request, result, response)]
+    for name, value in headers:
+        check_header(name, value)
+    return headers
+
+
+def _metadata(
+    plugin: ResponseObserver, request: InferenceRequest, result: SchedulingResult, end: ResponseEnd
+) -> Sequence[Metadata]:
+    told = plugin.response_ended(request, result, end)
+    return [_number(*number) for number in told] if told else ()
+
+
+def _number(namespace: str, name: str, value: float) -> Metadata:
+    if not isinstance(namespace, str) or not isinstance(name, str):
+        raise TypeError(f"not the name of a number: {namespace!r}, {name!r}")
+    return Metadata(namespace, name, float(value))

@@ -190,9 +190,10 @@ def parse_duration(text: str) -> float:
     return (-nanoseconds if text[0] == "-" else nanoseconds) / 1e9
 
 
-def format_duration(seconds: float) -> str:
-    """A duration in milliseconds, to the nanosecond, as ``parse_duration`` reads it."""
-    return f"{seconds * 1000:.6f}".rstrip("0").rstrip(".") + "ms"
+def spell_duration(seconds: float) -> str:
+    """A duration as ``parse_duration`` reads it, in one unit, to the nanosecond."""
+    text = f"{seconds:.9f}s" if seconds >= 1 else f"{seconds * 1e3:.6f}ms"
+    return re.sub(r"\.?0+(?=m?s)", "", text)
 
 
 def parse_quantity(text: str) -> int:

@@ -7,10 +7,11 @@ refuse goes to the client.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
-from epp.core.call import PluginCall, calls, ids_among, in_role, run
+from epp.core.call import PluginCall, ask, calls, check_header, in_role, kept_and_removed, run
 from epp.core.data import CycleData, DataKey
 from epp.core.decision import SchedulingResult
 from epp.core.endpoint import Endpoint
@@ -67,12 +68,11 @@ class RequestHooks:
             EppError: one of them refuses the request.
         """
         for call in self._headers:
-            run(call, call.plugin.process_headers, headers, data)
+            ask(call, call.plugin.process_headers, headers, data)
 
     def is_saturated(self, endpoints: Sequence[Endpoint], data: CycleData) -> bool:
         """Whether requests that may be shed are; a detector that fails says no."""
-        saturation = run(self._saturation, self._saturation.plugin.saturation, endpoints, data)
-        return saturation is not None and saturation >= 1.0
+        return bool(run(self._saturation, self._is_full, endpoints, data))
 
     def screen(
         self, request: InferenceRequest, endpoints: Sequence[Endpoint]
@@ -85,24 +85,52 @@ class RequestHooks:
         """
         if not self._screeners:
             return endpoints
-        left = endpoints
+        everyone = tuple(endpoints)
+        gone: set[str] = set()
         for call in self._screeners:
-            kept = run(call, _screened, call.plugin, request, endpoints)
-            if kept is not None:
-                left = [endpoint for endpoint in left if endpoint.id in kept]
+            removed = ask(call, _screened, call.plugin, request, everyone)
+            if removed:
+                gone.update([endpoint.id for endpoint in removed])
+        left = [endpoint for endpoint in everyone if endpoint.id not in gone]
         if not left:
             raise ServiceUnavailableError(NO_SCREEN_LEFT)
         return left
 
-    async def produce(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> None:
+    def produce(
+        self, request: InferenceRequest, endpoints: Sequence[Endpoint]
+    ) -> Awaitable[None] | None:
         """Let producers make their data; what one cannot make is absent.
+
+        Returns what is to be awaited, None where none of them has to wait.
 
         Differs: upstream runs no further producer once one has failed.
         """
-        for call in self._producers:
+        return self._produce(iter(self._producers), request, endpoints)
+
+    def _produce(
+        self,
+        producers: Iterator[PluginCall[DataProducer]],
+        request: InferenceRequest,
+        endpoints: Sequence[Endpoint],
+    ) -> Awaitable[None] | None:
+        for call in producers:
             pending = run(call, call.plugin.produce, request, endpoints)
             if pending is not None:
-                await _wait(call, pending)
+                return self._wait_and_go_on(call, pending, producers, request, endpoints)
+        return None
+
+    async def _wait_and_go_on(
+        self,
+        call: PluginCall[DataProducer],
+        pending: Awaitable[None],
+        producers: Iterator[PluginCall[DataProducer]],
+        request: InferenceRequest,
+        endpoints: Sequence[Endpoint],
+    ) -> None:
+        await _wait(call, pending)
+        waiting = self._produce(producers, request, endpoints)
+        if waiting is not None:
+            await waiting
 
     def admit(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> None:
         """Ask the admitters.
@@ -111,28 +139,68 @@ class RequestHooks:
             EppError: one of them refuses the request.
         """
         for call in self._admitters:
-            run(call, call.plugin.admit, request, endpoints)
+            ask(call, call.plugin.admit, request, endpoints)
 
-    def tell(self, request: InferenceRequest, result: SchedulingResult) -> Sequence[HeaderChange]:
-        """Tell who wants to know of the decision; the changes that they make in the headers."""
-        changes: list[HeaderChange] = []
+    def tell(
+        self, request: InferenceRequest, result: SchedulingResult
+    ) -> Mapping[str, bytes | None]:
+        """Tell who wants to know of the decision; the changes that they make in the headers.
+
+        Of several changes of a header the last one counts.
+
+        Raises:
+            EppError: one of them refuses the request, after all were told.
+        """
+        changes: dict[str, bytes | None] = {}
+        refusal: EppError | None = None
         for call in self._pre_request:
-            changes += run(call, call.plugin.pre_request, request, result) or ()
+            if call.is_aside:
+                continue
+            started = perf_counter()
+            try:
+                made = call.plugin.pre_request(request, result)
+                if made:
+                    changes |= _checked(made)
+            except EppError as error:
+                refusal = refusal or error
+            except Exception as error:
+                call.failed(error)
+                continue
+            call.ran(perf_counter() - started)
+        if refusal is not None:
+            raise refusal
         return changes
+
+    def _is_full(self, endpoints: Sequence[Endpoint], data: CycleData) -> bool:
+        return self._saturation.plugin.saturation(endpoints, data) >= 1.0
 
 
 def _screened(
-    screener: Screener, request: InferenceRequest, endpoints: Sequence[Endpoint]
-) -> set[str]:
-    return ids_among(screener.screen(request, endpoints), endpoints)
+    screener: Screener, request: InferenceRequest, endpoints: tuple[Endpoint, ...]
+) -> tuple[Endpoint, ...]:
+    return kept_and_removed(screener.screen(request, endpoints), endpoints)[1]
+
+
+def _checked(made: Iterable[HeaderChange]) -> dict[str, bytes | None]:
+    changes = dict(made)
+    for name, value in changes.items():
+        check_header(name, b"" if value is None else value)
+    return changes
 
 
 async def _wait(call: PluginCall[DataProducer], pending: Awaitable[None]) -> None:
-    await asyncio.sleep(0)  # only then is there a task, which a timeout needs
+    try:
+        await asyncio.sleep(0)  # only then is there a task, which a timeout needs
+    except BaseException:
+        if isinstance(pending, Coroutine):
+            pending.close()
+        raise
     try:
         async with asyncio.timeout(call.plugin.time_limit_seconds):
             await pending
-    except EppError:
-        raise
     except Exception as error:
         call.failed(error)
+    # One that swallows the end of the request must not make it go on.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

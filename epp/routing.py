@@ -55,6 +55,7 @@ class Routing:
         self._handle = handle
         self._own_files: FileStates = ()
         self._catalogue: Mapping[str, PluginType] = {}
+        self._at_start = file_states(self._watched())
         self.config = self._load(None)
         self.director = self._direct()
         for listener in self.config.endpoint_listeners:
@@ -68,7 +69,7 @@ class Routing:
 
     def reload(self) -> None:
         """Load the configuration again; one that is wrong changes nothing."""
-        before = self.config
+        before, started = self.config, self._handle.clock.now()
         try:
             config = self._load(before)
         except StartError as error:
@@ -80,7 +81,13 @@ class Routing:
         self._warm(config)
         self._swap(before, config)
         self._handle.probe.config_loaded(True)
-        logs.log(logger, 0, "Took over the configuration", diff=_diff(before, config))
+        logs.log(
+            logger,
+            0,
+            "Took over the configuration",
+            seconds=round(self._handle.clock.now() - started, 4),
+            diff=_diff(before, config),
+        )
 
     def describe_config(self) -> dict[str, Any]:
         """The effective configuration, for people who debug."""
@@ -182,7 +189,7 @@ class Routing:
         self._datastore.subscribe(added=_ignore, removed=listener.endpoint_removed)
 
     def _changes(self) -> AsyncIterator[None]:
-        return changes(self._watched, settle=True)
+        return changes(self._watched, since=self._at_start, settle=True)
 
     def _watched(self) -> list[Path]:
         config = [Path(self._options.config_file)] if self._options.config_file else []

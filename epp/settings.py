@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from epp.config.document import MAX_BYTES
 from epp.config.load import DEFAULT_CONFIG
 from epp.core.engine import KV_CACHE_SPECS, Engine
 from epp.core.errors import StartError
@@ -28,7 +29,8 @@ def config_text(options: Options) -> tuple[str, str]:
     if not options.config_file:
         return DEFAULT_CONFIG, "default configuration"
     try:
-        return Path(options.config_file).read_text(encoding="utf-8"), options.config_file
+        with Path(options.config_file).open("rb") as file:  # more than it may have is not read
+            return file.read(MAX_BYTES + 1).decode("utf-8"), options.config_file
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
         raise StartError(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -11,15 +11,28 @@ from epp.core.endpoint import Endpoint
 from epp.core.errors import (
     BadRequestError,
     EppError,
-    InternalError,
     ResourceExhaustedError,
     ServiceUnavailableError,
 )
-from epp.core.plugin import Filter, Picker, PreRequest, SaturationDetector, Scorer
+from epp.core.plugin import (
+    Filter,
+    HeaderChange,
+    Picker,
+    Plugin,
+    PreRequest,
+    ResponseObserver,
+    SaturationDetector,
+    Scorer,
+)
 from epp.core.request import Headers, IncomingRequest, InferenceRequest, RequestBody, RequestKey
+from epp.core.response import ResponseEnd, Termination
 from epp.datastore.store import Datastore
 from epp.director import Director
+from epp.disaggregation import ROUTING_HEADERS
 from epp.exchange import Exchange
+from epp.extproc import codec
+from epp.extproc.events import RoutedHeaders
+from epp.extproc.pb import ext_proc_pb2 as pb
 from epp.following import ResponseHooks
 from epp.formats.bodyalone import BodyAloneParser
 from epp.hooks import RequestHooks
@@ -146,6 +159,7 @@ class World:
         emit_scores: bool = False,
         priorities: dict[str, int] | None = None,
         saturation: SaturationDetector | None = None,
+        plugins: Sequence[Plugin] = (),
     ) -> None:
         steps = Steps()
         self.steps = steps.taken
@@ -167,12 +181,12 @@ class World:
             scheduler=Scheduler(SingleProfileHandler(), [profile], self.probe),
             datastore=self.store,
             hooks=RequestHooks(
-                [steps.pre_request()],
+                [steps.pre_request(), *plugins],
                 [],
                 saturation or steps.saturation(self.clock),
                 self.probe,
             ),
-            responses=ResponseHooks([], self.probe),
+            responses=ResponseHooks(plugins, self.probe),
             probe=self.probe,
             random=make_handle().random,
             honour_subset=honour_subset,
@@ -228,10 +242,11 @@ def test_a_request_takes_one_step_after_the_other() -> None:
         "filter",
         "score",
         "pick",
-        "pre-request target to a",
         "rename",
+        "pre-request target to a",
     ]
     assert [(point, name) for point, _, name in world.probe.plugins] == [
+        ("Saturation", "any-room-detector"),
         ("ProfilePicker", "single-profile-handler"),
         ("Filter", "all"),
         ("Scorer", "equal"),
@@ -317,9 +332,12 @@ def test_an_empty_pool_refuses_with_503() -> None:
     assert world.refusal(None).status == 503
 
 
-def test_a_picker_that_picks_nobody_is_an_internal_error() -> None:
-    error = World(limit=0).refusal()
-    assert (type(error), error.message) == (InternalError, "results must be greater than zero")
+def test_a_picker_that_picks_nobody_has_no_say() -> None:
+    world = World(limit=0)
+    assert world.decide().destination == "10.0.0.1:8000"
+    assert [(point, name) for point, _, name, _ in world.probe.plugin_failures] == [
+        ("Picker", "first")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -491,3 +509,110 @@ def test_scores_are_told_to_the_proxy_only_if_asked_for_and_only_if_there_are_an
     world = World(A, B, emit_scores=True)
     assert world.decide().scores == ((A.destination, 1.0), (B.destination, 1.0))
     assert world.decide(None).scores == ()
+
+
+class Changes(PreRequest):
+    """Changes headers as it is told."""
+
+    type = "changes"
+
+    def __init__(self, *changes: HeaderChange) -> None:
+        self._changes = changes
+
+    def pre_request(
+        self, request: InferenceRequest, result: SchedulingResult
+    ) -> Iterable[HeaderChange]:
+        return self._changes
+
+
+class Counts(PreRequest, ResponseObserver):
+    """Counts requests that went on, and those that ended."""
+
+    type = "counts"
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self.ends: list[ResponseEnd] = []
+
+    def pre_request(self, request: InferenceRequest, result: SchedulingResult) -> None:
+        self.under_way += 1
+
+    def response_ended(
+        self, request: InferenceRequest, result: SchedulingResult, end: ResponseEnd
+    ) -> tuple[()]:
+        self.under_way -= 1
+        self.ends.append(end)
+        return ()
+
+
+class Refuses(PreRequest):
+    """Refuses every request at the last moment, or fails to."""
+
+    type = "refuses"
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def pre_request(self, request: InferenceRequest, result: SchedulingResult) -> None:
+        raise self._error
+
+
+def mutation(decision: Decision) -> tuple[dict[str, bytes], list[str]]:
+    """The headers that the proxy is told to set and to remove."""
+    answer = pb.ProcessingResponse.FromString(codec.encode(RoutedHeaders(decision)))
+    changes = answer.request_headers.response.header_mutation
+    return (
+        {one.header.key: one.header.raw_value for one in changes.set_headers},
+        list(changes.remove_headers),
+    )
+
+
+CLIENTS = dict.fromkeys(ROUTING_HEADERS, b"10.9.9.9:1")
+
+
+@pytest.mark.parametrize("body", [COMPLETION, None], ids=["with-body", "without-body"])
+def test_a_client_cannot_send_a_sidecar_anywhere(body: bytes | None) -> None:
+    headers_set, removed = mutation(World().decide(body, headers={**HEADERS, **CLIENTS}))
+    assert not CLIENTS.keys() & headers_set.keys()
+    assert removed == list(ROUTING_HEADERS)
+    assert mutation(World().decide(body))[1] == []
+
+
+def test_a_routing_header_of_a_plugin_goes_on() -> None:
+    prefill, encode, *others = ROUTING_HEADERS
+    world = World(plugins=[Changes((prefill, b"10.0.0.7:8000"), (encode, None))])
+    headers_set, removed = mutation(world.decide(headers={**HEADERS, **CLIENTS}))
+    assert headers_set[prefill] == b"10.0.0.7:8000"
+    assert sorted(removed) == sorted([encode, *others])
+
+
+def test_what_plugins_change_in_the_headers_is_told_to_the_proxy() -> None:
+    world = World(
+        plugins=[
+            Changes(("x-a", b"1"), ("x-b", b"2"), ("x-c", None)),
+            Changes(("x-a", None), ("x-b", b"\xff")),
+        ]
+    )
+    headers_set, removed = mutation(world.decide())
+    assert headers_set == {"x-gateway-destination-endpoint": b"10.0.0.1:8000", "x-b": b"\xff"}
+    assert sorted(removed) == ["x-a", "x-c"]
+
+
+@pytest.mark.parametrize("refuses_first", [True, False])
+def test_a_refusal_at_the_last_moment_leaves_nothing_counted(refuses_first: bool) -> None:
+    counts, refuses = Counts(), Refuses(ResourceExhaustedError("no"))
+    world = World(plugins=[refuses, counts] if refuses_first else [counts, refuses])
+    assert world.refusal().message == "no"
+    world.exchange.failed("x")
+    world.exchange.close()
+    assert counts.under_way == 0
+    assert [end.cause for end in counts.ends] == [Termination.ERROR]
+
+
+def test_a_plugin_that_fails_at_the_last_moment_does_not_stop_the_request() -> None:
+    counts = Counts()
+    world = World(plugins=[Refuses(ValueError("broken")), counts])
+    world.exchange.routed(world.decide())
+    assert counts.under_way == 1
+    world.exchange.close()
+    assert counts.under_way == 0

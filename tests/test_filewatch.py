@@ -88,4 +88,5 @@ async def test_the_links_of_a_config_map_lead_to_its_files(tmp_path: Path) -> No
 
 
 def test_a_path_that_no_file_can_have_is_a_file_that_is_not_there() -> None:
-    assert file_states([Path("a\0b"), Path("/nowhere/at/all")]) == (None, None)
+    states = file_states([Path("a\0b"), Path("/nowhere/at/all")])
+    assert states == (("a\0b", None), ("/nowhere/at/all", None))

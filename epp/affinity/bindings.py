@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from hashlib import blake2b
 
 from epp.core.clock import Clock
@@ -22,7 +23,8 @@ class Bindings:
         self._ttl = ttl_seconds
         self._interval = sweep_seconds
         self._swept = clock.now()
-        self._bound: dict[str | bytes, tuple[str, float]] = {}
+        # A plain dictionary walks over all that was dropped to find its first entry.
+        self._bound: OrderedDict[str | bytes, tuple[str, float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._bound)
@@ -35,10 +37,10 @@ class Bindings:
     def bind(self, session: str, endpoint_id: str) -> None:
         """The session was sent there just now."""
         now, key = self._clock.now(), _key(session)
-        self._bound.pop(key, None)
         self._bound[key] = endpoint_id, now
+        self._bound.move_to_end(key)
         if len(self._bound) > MOST_BINDINGS:
-            del self._bound[next(iter(self._bound))]
+            self._bound.popitem(last=False)
         if now - self._swept >= self._interval:
             self._swept = now
             self._sweep(now)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+import re
+from math import isfinite
+from typing import Any, ClassVar
 
 import msgspec
 import yaml
@@ -15,9 +17,37 @@ MAX_NODES = 100_000
 MAX_NUMBER_CHARACTERS = 100
 
 _MERGE_TAG = "tag:yaml.org,2002:merge"
-_NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_BOOL_TAG = "tag:yaml.org,2002:bool"
+_INT_TAG = "tag:yaml.org,2002:int"
+_FLOAT_TAG = "tag:yaml.org,2002:float"
+_OCTAL = re.compile(r"^([-+]?)0(?=[0-7])")
 
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Loader(_Base):  # type: ignore[misc]
+    """Reads plain scalars as Go's YAML does: ``1e3`` is a number, ``y`` true, ``1:20`` a text.
+
+    Source: sigs.k8s.io/yaml, which both Go pickers read with.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+
+for _tag, _regexp, _first in (
+    (_BOOL_TAG, r"y|Y|yes|Yes|YES|true|True|TRUE|on|On|ON", "yYtToO"),
+    (_BOOL_TAG, r"n|N|no|No|NO|false|False|FALSE|off|Off|OFF", "nNfFoO"),
+    (
+        _INT_TAG,
+        r"[-+]?(0|0[oO]?[0-7_]+|0[bB][01_]+|0[xX][0-9a-fA-F_]+|[1-9][0-9_]*)",
+        "-+0123456789",
+    ),
+    (_FLOAT_TAG, r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    (_FLOAT_TAG, r"\.(nan|NaN|NAN)|[-+]?\.(inf|Inf|INF)", "-+."),
+    ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    (_MERGE_TAG, r"<<", "<"),
+):
+    Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_regexp})\Z"), list(_first))
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -45,7 +75,7 @@ def read_document(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise reader.refuse(line, column, "no-yaml", f"no YAML: {error.problem}") from None
+        raise reader.refuse(line, column, "no-yaml", f"no YAML: {_problem(error)}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise reader.refuse(1, 1, "no-yaml", f"no YAML: {error}") from None
     if reader.problems:
@@ -115,10 +145,15 @@ class _Reader:
         return values
 
     def _read_scalar(self, node: yaml.Node) -> Any:
-        if node.tag in _NUMBER_TAGS and len(node.value) > MAX_NUMBER_CHARACTERS:
+        is_number = node.tag in (_INT_TAG, _FLOAT_TAG)
+        if is_number and len(node.value) > MAX_NUMBER_CHARACTERS:
             self._wrong(node, "wrong-value", "this number is too long")
             return None
         try:
+            if is_number:
+                return _number(node.value, node.tag)
+            if node.tag == _BOOL_TAG and node.value.lower() in ("y", "n"):
+                return node.value in ("y", "Y")
             return self._loader.construct_object(node)
         except yaml.YAMLError:
             raise
@@ -133,6 +168,29 @@ class _Reader:
         self.problems.append(
             Finding(self._name, line, column, Severity.ERROR, "", one_line(text), rule)
         )
+
+
+def _number(text: str, tag: str) -> int | float | str:
+    """A number; one that is too large for a float is a text, as in Go.
+
+    Raises:
+        ValueError: it is none.
+    """
+    plain = text.replace("_", "")
+    if tag == _INT_TAG:
+        return int(_OCTAL.sub(r"\g<1>0o", plain), 0)
+    if plain.lower().lstrip("+-") in (".inf", ".nan"):
+        return float(plain.replace(".", ""))
+    number = float(plain)
+    return number if isfinite(number) else text
+
+
+def _problem(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong, and where that began which is unfinished."""
+    text, begin, end = str(error.problem), error.context_mark, error.problem_mark
+    if error.context and begin and end and begin.line != end.line:
+        return f"{text} {error.context} that begins in line {begin.line + 1}"
+    return text
 
 
 def _place(node: yaml.Node) -> tuple[int, int]:

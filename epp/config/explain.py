@@ -6,13 +6,13 @@ The text is a configuration itself: loaded again it means the same.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 import msgspec
-import yaml
 
+from epp.config.findings import one_line
 from epp.config.load import LoadedConfig
 from epp.config.profiles import ProfilePlan
 from epp.config.saturation import written_thresholds
@@ -20,11 +20,12 @@ from epp.config.schema import KIND, OLD_GROUP
 from epp.config.shape import FEATURE_GATES
 from epp.config.shelf import Entry
 from epp.core.plugin import PositiveDuration
-from epp.goflags import format_duration
+from epp.goflags import spell_duration
 from epp.saturation import AnyRoomDetector
 
 _COMMENT_COLUMN = 48
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
 _NO_STRINGS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n"})
 
 
@@ -39,6 +40,7 @@ class _Explaining:
     def __init__(self, config: LoadedConfig, comments: bool) -> None:
         self._config = config
         self._comments = comments
+        self._lines_by_path = {path.lower(): at[0] for path, at in config.places.at.items()}
 
     def lines(self) -> Iterator[str]:
         """The lines of the whole text."""
@@ -87,12 +89,15 @@ class _Explaining:
         for key, value in values.items():
             below = f"{path}.{key}"
             if isinstance(value, dict) and value:
-                yield f"{indent}{key}:"
+                yield f"{indent}{_scalar(key)}:"
                 yield from self._values(value, below, f"{indent}  ", is_added=is_added)
             else:
-                is_there = self._config.places.of(below) is not None
-                origin = self._from(below) if is_there or not is_added else ""
-                yield self._line(f"{indent}{key}: {_scalar(value)}", origin)
+                origin = (
+                    ""
+                    if is_added and below.lower() not in self._lines_by_path
+                    else (self._from(below))
+                )
+                yield self._line(f"{indent}{_scalar(key)}: {_scalar(value)}", origin)
 
     def _profile(self, number: int, plan: ProfilePlan) -> Iterator[str]:
         path = f"$.schedulingProfiles[{number}]"
@@ -101,7 +106,7 @@ class _Explaining:
         yield "  plugins:"
         for i, use in enumerate(plan.uses):
             place = f"{path}.plugins[{i}]"
-            is_there = not plan.origin and self._config.places.of(place) is not None
+            is_there = not plan.origin and place.lower() in self._lines_by_path
             origin = self._from(place) if is_there else f"added: {use.origin}" if use.origin else ""
             yield self._line(f"  - pluginRef: {_scalar(use.plugin.name)}", origin)
             if use.weight is not None:
@@ -113,9 +118,7 @@ class _Explaining:
         if isinstance(detector, AnyRoomDetector):
             yield "saturationDetector:"
             for key, value in written_thresholds(detector.thresholds).items():
-                yield self._line(
-                    f"  {key}: {_scalar(value)}", self._from(f"$.saturationDetector.{key}")
-                )
+                yield self._line(f"  {key}: {value}", self._from(f"$.saturationDetector.{key}"))
             return
         yield "flowControl:"
         yield "  saturationDetector:"
@@ -153,21 +156,19 @@ class _Explaining:
                 yield f"    - pluginRef: {_scalar(extractor.name)}"
 
     def _from(self, path: str) -> str:
-        places = self._config.places
-        at = places.of(path)
-        return "default" if at is None else f"{places.file}:{at[0]}"
+        line = self._lines_by_path.get(path.lower())
+        return "default" if line is None else f"{self._config.places.file}:{line}"
 
     def _line(self, text: str, origin: str) -> str:
         if not self._comments or not origin:
             return text
-        # Names are anything, but what breaks a line would end the comment.
-        shown = "".join(c if c.isprintable() else "?" for c in origin)
-        return f"{text:<{_COMMENT_COLUMN - 2}}  # {shown}"
+        return f"{text:<{_COMMENT_COLUMN - 2}}  # {_printable(one_line(origin))}"
 
 
 def parameters(params: msgspec.Struct) -> dict[str, Any]:
     """Parameters as in YAML, defaults included; those that are unset are left out."""
-    values = {f.encode_name: getattr(params, f.name) for f in msgspec.structs.fields(params)}
+    names = zip(params.__struct_encode_fields__, params.__struct_fields__, strict=True)
+    values = {key: getattr(params, field) for key, field in names}
     return {key: _written(value) for key, value in values.items() if value is not None}
 
 
@@ -175,25 +176,40 @@ def _written(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return parameters(value)
     if isinstance(value, PositiveDuration):
-        return format_duration(value)
+        return spell_duration(value)
     if isinstance(value, list | tuple):
         return [_written(item) for item in value]
     return msgspec.to_builtins(value, enc_hook=str)  # names of plugins are strings
 
 
-def _weight(weight: float) -> str:
-    is_short = weight.is_integer() and abs(weight) < 1e15
-    return str(int(weight)) if is_short else _scalar(weight)
-
-
 def _scalar(value: object) -> str:
-    """A value in one line of YAML, which writes some texts and numbers in other ways than JSON."""
+    """A value in one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_scalar(k)}: {_scalar(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple):
+        return f"{{{', '.join(f'{_scalar(k)}: {_scalar(v)}' for k, v in value.items())}}}"
+    if isinstance(value, list):
         return f"[{', '.join(map(_scalar, value))}]"
+    if isinstance(value, float):
+        return _number(value)
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _NO_STRINGS:
         return value
-    style = '"' if isinstance(value, str) else None
-    text: str = yaml.safe_dump(value, default_style=style, width=sys.maxsize)
-    return text.removesuffix("...\n").rstrip("\n")
+    return _printable(msgspec.json.encode(value).decode())
+
+
+def _weight(value: float) -> str:
+    return f"{value:g}" if float(f"{value:g}") == value else _number(value)
+
+
+def _number(value: float) -> str:
+    """A number that YAML reads as one: with a point, and a sign in the exponent."""
+    if not isfinite(value):
+        return {"inf": ".inf", "-inf": "-.inf"}.get(str(value), ".nan")
+    digits, _, exponent = repr(value).partition("e")
+    if not exponent:
+        return digits
+    digits = digits if "." in digits else f"{digits}.0"
+    return f"{digits}e{int(exponent):+03d}"
+
+
+def _printable(text: str) -> str:
+    """JSON is YAML, but for characters that YAML wants escaped."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from types import NoneType, UnionType
@@ -15,9 +15,7 @@ from epp.core.plugin import PluginName, PositiveDuration
 from epp.goflags import parse_duration
 
 MAX_ERRORS = 200
-MAX_TEXT = 500
-# Comparing names takes long where they are many or long.
-MAX_KNOWN = 500
+MAX_KNOWN = 1000
 MAX_WORD = 100
 
 S = TypeVar("S")
@@ -69,28 +67,21 @@ class ConfigError(Exception):
         return [str(f) for f in self.findings if f.severity is Severity.ERROR]
 
 
-class Places:
+class Places(msgspec.Struct, frozen=True):
     """Where everything in a document stands, by its path: line and column, from 1.
 
-    Paths are msgspec's: ``$.plugins[0].type``. What is absent stands where its parent does; a key
-    that is spelt in another case is there, as parameters are read in any.
+    Paths are msgspec's: ``$.plugins[0].type``. What is absent stands where its parent does.
     """
 
-    def __init__(self, file: str, at: Mapping[str, tuple[int, int]]) -> None:
-        self.file = file
-        self._at = at
-        self._in_any_case = {path.lower(): place for path, place in at.items()}
-
-    def of(self, path: str) -> tuple[int, int] | None:
-        """Line and column of what is there; None for what is not."""
-        return self._at.get(path) or self._in_any_case.get(path.lower())
+    file: str
+    at: dict[str, tuple[int, int]]
 
     def finding(self, severity: Severity, path: str, rule: str, text: str) -> Finding:
         """Something to say about a path."""
         place = path.removeprefix("$").removeprefix(".")
-        while (at := self.of(path)) is None and path != "$":
-            path = path[: max(path.rfind("."), path.rfind("["), 0)] or "$"
-        line, column = at or (1, 1)
+        while path not in self.at and path != "$":
+            path = path[: max(path.rfind("."), path.rfind("["))] or "$"
+        line, column = self.at.get(path, (1, 1))
         return Finding(self.file, line, column, severity, one_line(place), one_line(text), rule)
 
 
@@ -103,6 +94,7 @@ class Findings:
 
     def __init__(self, places: Places) -> None:
         self.errors = 0
+        self._tellings = 0  # with those that were told before
         self._found: dict[Finding, None] = {}
         self._places = places
 
@@ -124,6 +116,7 @@ class Findings:
         self._add(Severity.NOTE, path, rule, text)
 
     def _add(self, severity: Severity, path: str, rule: str, text: str) -> None:
+        self._tellings += 1
         finding = self._places.finding(severity, path, rule, text)
         if finding in self._found:
             return
@@ -143,34 +136,54 @@ class Findings:
             raise ConfigError(self.all)
 
     def convert(self, value: Any, to: type[S], path: str) -> S | None:
-        """``value`` as this type; None, and an error for each part of it that does not fit."""
+        """``value`` as this type; None, and an error for everything in it that does not fit."""
         try:
             return msgspec.convert(value, to, dec_hook=_convert_leaf)
         except msgspec.ValidationError as error:
-            before, plain = self.errors, bare(to)
-            if isinstance(value, dict) and hasattr(plain, "__struct_fields__"):
-                self._convert_parts(value, plain, path)
-            elif isinstance(value, list) and get_origin(plain) is list:
-                for i, item in enumerate(value):
-                    self.convert(item, get_args(plain)[0], f"{path}[{i}]")
-            if self.errors == before:
+            before = self._tellings
+            self._look_inside(value, to, path)
+            if self._tellings == before:
                 self._refuse(error, path)
             return None
 
-    def _convert_parts(self, values: dict[str, Any], to: Any, path: str) -> None:
-        """Tell of every key of a mapping that does not fit the struct."""
-        fields = {field.encode_name: field for field in msgspec.structs.fields(to)}
-        for name, field in fields.items():
-            if name not in values and field.required:
-                self.error(path, "missing-value", f"`{name}` is required")
-        for name, value in values.items():
-            if name in fields:
-                self.convert(value, fields[name].type, f"{path}.{name}")
-            elif to.__struct_config__.forbid_unknown_fields:
-                self.unknown_key(name, fields, path)
+    def convert_rest(self, value: Any, to: type[S], path: str) -> S | None:
+        """As ``convert``; of a mapping with wrong parts what is right, so that it is judged too."""
+        whole = self.convert(value, to, path)
+        section = bare(to)
+        if (
+            whole is not None
+            or not isinstance(value, dict)
+            or not hasattr(section, "__struct_config__")
+        ):
+            return whole
+        types = {field.encode_name: field.type for field in msgspec.structs.fields(section)}
+        rest = {
+            key: item
+            for key, item in value.items()
+            if key in types and self.convert(item, types[key], f"{path}.{key}") is not None
+        }
+        return self.convert(rest, to, path)
+
+    def _look_inside(self, value: Any, to: Any, path: str) -> None:
+        """Errors in the parts of a value: msgspec stops at the first one."""
+        to = bare(to)
+        is_of_one_type = get_origin(to) in (list, tuple) and get_args(to)[1:] in ((), (...,))
+        if isinstance(value, list) and is_of_one_type:
+            for i, item in enumerate(value):
+                self.convert(item, get_args(to)[0], f"{path}[{i}]")
+        elif isinstance(value, dict) and hasattr(to, "__struct_config__"):
+            fields = {field.encode_name: field for field in msgspec.structs.fields(to)}
+            for key, item in value.items():
+                if key in fields:
+                    self.convert(item, fields[key].type, f"{path}.{key}")
+                elif to.__struct_config__.forbid_unknown_fields:
+                    self.unknown_key(key, fields, path)
+            for key, field in fields.items():
+                if field.required and key not in value:
+                    self.error(path, "missing-value", f"`{key}` is required")
 
     def unknown_key(self, key: str, known: Iterable[str], path: str) -> None:
-        """An error for a key that is none of ``known``."""
+        """An error: the mapping at ``path`` may not have this key."""
         text = f'unknown field "{key}"{did_you_mean(key, known)}'
         self.error(f"{path}.{key}", "unknown-key", text)
 
@@ -189,19 +202,20 @@ class Findings:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The end of a refusal: what was probably meant, else what there is if that is little."""
-    known = sorted(name for name in known if len(name) <= MAX_WORD)
+    known = sorted(known)
     if len(known) > MAX_KNOWN or len(word) > MAX_WORD:
-        return ""
+        return ""  # comparing takes time
     by_lower = {name.lower(): name for name in known}
     if close := get_close_matches(word.lower(), by_lower, n=1):
         return f"; did you mean {by_lower[close[0]]!r}?"
+    if len(known) == 1:
+        return f"; there is only {known[0]}"
     return f"; there are {', '.join(known)}" if 0 < len(known) <= 12 else ""
 
 
 def one_line(text: str) -> str:
-    """``text`` with every run of white space as one space, cut off where it is very long."""
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
+    """``text`` with every run of white space as one space."""
+    return " ".join(text.split())
 
 
 def bare(to: Any) -> Any:

@@ -10,7 +10,9 @@ from epp.config.findings import Findings
 from epp.config.schema import BandSection, FlowControlSection
 from epp.goflags import parse_duration
 
-_QUANTITY = re.compile(r"(?P<sign>[+-]?)\d+(\.\d*)?([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
+_QUANTITY = re.compile(
+    r"(?P<sign>[+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?"
+)
 _PATH = "$.flowControl"
 
 
@@ -26,20 +28,19 @@ def check_flow_control(
     _check_sizes(section, _PATH, findings)
     for key in ("default_request_ttl", "no_endpoint_request_ttl"):
         _check_duration(section, key, findings)
-    bands = section.priority_bands or []
-    seen: set[int] = set()
-    for i, band in enumerate(bands):
+    priorities: set[int] = set()
+    for i, band in enumerate(section.priority_bands or ()):
         _check_sizes(band, f"{_PATH}.priorityBands[{i}]", findings)
         if band.priority is None:
             findings.error(f"{_PATH}.priorityBands[{i}]", "missing-value", "`priority` is required")
-        elif band.priority in seen:
+            continue
+        if band.priority in priorities:
             findings.error(
                 f"{_PATH}.priorityBands[{i}].priority",
                 "duplicate-name",
                 f"priority {band.priority} has two bands",
             )
-        else:
-            seen.add(band.priority)
+        priorities.add(band.priority)
     for key in ("default_priority_band", "default_negative_priority_band"):
         if (band := getattr(section, key)) is not None:
             _check_sizes(band, f"{_PATH}.{_encoded(key)}", findings)

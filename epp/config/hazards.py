@@ -225,8 +225,8 @@ def _failing_plugin(config: LoadedConfig) -> Iterator[Hazard]:
 
 def _several_endpoints(config: LoadedConfig) -> Iterator[Hazard]:
     for entry in config.entries.values():
-        many = parameters(entry.params).get("maxNumOfEndpoints", 1)
-        if isinstance(entry.plugin, Picker) and many > 1:
+        many = parameters(entry.params).get("maxNumOfEndpoints")
+        if isinstance(entry.plugin, Picker) and isinstance(many, int) and many > 1:
             yield Hazard(
                 _NOTE,
                 f"{entry.path}.maxNumOfEndpoints",

@@ -33,12 +33,7 @@ def json_schema(catalogue: Mapping[str, PluginType]) -> dict[str, Any]:
     for component in components.values():
         component.setdefault("additionalProperties", False)
     plugin = components["PluginSection"]
-    for section, keys in (
-        ("PluginSection", ["type"]),
-        ("ProfileSection", ["name"]),
-        ("PluginRefSection", ["pluginRef"]),
-    ):
-        components[section]["required"] = keys  # the loader says so in its own words
+    plugin["required"] = ["type"]
     plugin["properties"]["type"] = {
         "anyOf": [
             {"const": name, "description": _summary(declared)}
@@ -65,8 +60,9 @@ def json_schema(catalogue: Mapping[str, PluginType]) -> dict[str, Any]:
 def _leaf(to: type) -> dict[str, Any]:
     if to is PositiveDuration:
         return {"type": "string", "description": "A duration above 0 such as 200ms."}
-    assert to is PluginName
-    return {"type": "string", "description": "The name of another plugin."}
+    if to is PluginName:
+        return {"type": "string", "description": "The name of another plugin."}
+    return {"title": to.__name__}  # a type of the user's own, of which nothing is known
 
 
 def _has_parameters(params: type[Params]) -> bool:
@@ -74,4 +70,4 @@ def _has_parameters(params: type[Params]) -> bool:
 
 
 def _summary(declared: PluginType) -> str:
-    return (declared.cls.__doc__ or "").strip().splitlines()[0]
+    return (declared.cls.__doc__ or "").strip().partition("\n")[0]

@@ -106,11 +106,9 @@ def load_config(
     """
     document = read_document(text, name)
     findings = Findings(document.places)
-    config, refused, has_plugins = read_shape(document, findings)
+    config, refused = read_shape(document, findings)
     check_kind(config, findings)
     gates = read_gates(config.feature_gates or (), findings)
-    if not has_plugins:
-        findings.stop_if_wrong()  # whatever names a plugin would be wrong, too
     rules = Rules(
         catalogue=catalogue,
         is_strict=config.api_version == NEW_GROUP,
@@ -158,8 +156,8 @@ def _find_detector(
     """The detector that is referred to, or one made from thresholds; and notices on variables."""
     name, path = referenced_detector(config, shelf.plugins, findings)
     notices = without_effect(environment, has_thresholds=not name)
+    thresholds = read_thresholds(config.saturation_detector, findings)
     if not name:
-        thresholds = read_thresholds(config.saturation_detector, findings)
         thresholds, lines = override_thresholds(thresholds, environment)
         return AnyRoomDetector(thresholds, handle), [*notices, *lines]
     if name == DEFAULT_DETECTOR and name not in shelf.plugins:

@@ -15,30 +15,32 @@ from epp.config.schema import KIND
 
 MAX_PARTS = 100
 
-_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # those that YAML counts
+_LINE_BREAK = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
 
 
 class Part(msgspec.Struct, frozen=True):
     """A configuration inside a file: it begins after ``lines`` lines, indented by ``columns``.
 
-    ``name`` is the key in the ConfigMap, empty where the file is the configuration. Lines of a
-    part that is not ``literal``, such as a text in quotes, are not those of the file.
+    ``name`` is the key in the ConfigMap, empty where the file is the configuration. Where the text
+    ``is_written_anew``, in quotes or folded, its lines are not those of the file: everything in it
+    is said to stand where it begins.
     """
 
     text: str
     name: str = ""
     lines: int = 0
     columns: int = 0
-    literal: bool = True
+    is_written_anew: bool = False
 
     def placed(self, finding: Finding) -> Finding:
         """A finding in the part as one in the file."""
         if not self.name:
             return finding
+        line, column = (1, 1) if self.is_written_anew else (finding.line, finding.column)
         return msgspec.structs.replace(
             finding,
-            line=self.lines + (finding.line if self.literal else 1),
-            column=self.columns + (finding.column if self.literal else 1),
+            line=line + self.lines,
+            column=column + self.columns,
             place=f"{self.name}: {finding.place}" if finding.place else self.name,
         )
 
@@ -51,7 +53,7 @@ def parts(text: str) -> list[Part]:
     if len(text) > MAX_BYTES or "ConfigMap" not in text:
         return [Part(text)]
     try:
-        rows = _BREAK.split(text)
+        rows = _LINE_BREAK.split(text)
         held = (
             part
             for node in yaml.compose_all(text, Loader=Loader)
@@ -70,22 +72,24 @@ def _held_by(manifest: yaml.Node, rows: Sequence[str]) -> Iterator[Part]:
         if isinstance(value, yaml.ScalarNode) and (
             KIND in value.value or "plugins:" in value.value
         ):
-            line, column = value.start_mark.line, value.start_mark.column
-            literal = value.style == "|"
+            start = value.start_mark
+            is_literal = value.style == "|"
             yield Part(
                 text=value.value,
                 name=str(key.value),
-                lines=line + 1 if literal else line,
-                columns=_indentation(rows[line + 1 :], value.value) if literal else column,
-                literal=literal,
+                lines=start.line + 1 if is_literal else start.line,
+                columns=_indentation(rows[start.line + 1 :]) - _indentation(value.value.split("\n"))
+                if is_literal
+                else start.column,
+                is_written_anew=not is_literal,
             )
 
 
-def _indentation(rows: Sequence[str], text: str) -> int:
-    """How far a block is moved to the right: by what its first line with a text shows."""
-    for row, line in zip(rows, _BREAK.split(text), strict=False):
-        if line.strip():
-            return len(row) - len(line)
+def _indentation(rows: Sequence[str]) -> int:
+    """The spaces before the first row that is not blank."""
+    for row in rows:
+        if row.strip():
+            return len(row) - len(row.lstrip(" "))
     return 0
 
 

@@ -35,14 +35,14 @@ def read_parameters(
 
 def plugin_names(params: msgspec.Struct) -> Iterator[tuple[str, PluginName]]:
     """The plugins that parameters name: the key, dotted where it is nested, and the name."""
-    for field in msgspec.structs.fields(params):
-        value = getattr(params, field.name)
+    for key, field in zip(params.__struct_encode_fields__, params.__struct_fields__, strict=True):
+        value = getattr(params, field)
         if isinstance(value, PluginName):
             if value:
-                yield field.encode_name, value
+                yield key, value
         elif isinstance(value, msgspec.Struct):
-            for key, name in plugin_names(value):
-                yield f"{field.encode_name}.{key}", name
+            for below, name in plugin_names(value):
+                yield f"{key}.{below}", name
 
 
 class _Keys:

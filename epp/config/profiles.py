@@ -62,10 +62,11 @@ def plan_profiles(
     after the picker ends the process there.
     """
     origin = ""
-    if not sections:
+    is_declared = bool(sections)
+    if not is_declared:
         origin = "no profile is declared"
         sections = [_everything(shelf)]
-    _check(sections, shelf, findings, is_added=bool(origin))
+    _check(sections, shelf, findings, is_declared=is_declared)
     pickers = shelf.of(Picker)
     shared: Plugin | None = pickers[0] if pickers else None
     plans: list[ProfilePlan] = []
@@ -91,12 +92,12 @@ def find_handler(profiles: int, shelf: Shelf, findings: Findings) -> ProfileHand
     handlers = shelf.of(ProfileHandler)
     if len(handlers) > 1:
         findings.error(
-            "$.plugins",
+            shelf.place_of(handlers[1].name),
             "profile-handlers",
             f"only one profile handler is allowed. Both {handlers[0].name} and "
             f"{handlers[1].name} are profile handlers",
         )
-    elif not handlers and profiles > 1 and not shelf.may_lack(ProfileHandler):
+    elif not handlers and profiles > 1 and not shelf.has_refused(ProfileHandler):
         findings.error(
             "$.schedulingProfiles",
             "profile-handlers",
@@ -136,7 +137,11 @@ def _use(plugin: Plugin, weight: float | None) -> Use:
 
 
 def _check(
-    sections: Sequence[ProfileSection | None], shelf: Shelf, findings: Findings, *, is_added: bool
+    sections: Sequence[ProfileSection | None],
+    shelf: Shelf,
+    findings: Findings,
+    *,
+    is_declared: bool,
 ) -> None:
     names: set[str] = set()
     for i, profile in enumerate(sections):
@@ -152,17 +157,15 @@ def _check(
                 f"the name '{profile.name}' has been specified for more than one SchedulingProfile",
             )
         names.add(profile.name)
-        _check_references(profile, path, shelf, findings, is_added=is_added)
+        _check_references(profile, path, shelf, findings, is_declared=is_declared)
 
 
 def _check_references(
-    profile: ProfileSection, path: str, shelf: Shelf, findings: Findings, *, is_added: bool
+    profile: ProfileSection, path: str, shelf: Shelf, findings: Findings, *, is_declared: bool
 ) -> None:
     pickers: list[Plugin] = []
     for i, reference in enumerate(profile.plugins or ()):
         place = f"{path}.plugins[{i}]"
-        if is_added and reference.plugin_ref in shelf.entries:
-            place = shelf.entries[reference.plugin_ref].path.removesuffix(".parameters")
         if reference.weight is not None and not isfinite(reference.weight):
             findings.error(f"{place}.weight", "wrong-value", "expected a finite number")
         plugin = shelf.plugins.get(reference.plugin_ref)
@@ -179,7 +182,7 @@ def _check_references(
             pickers.append(plugin)
             if len(pickers) == 2:
                 findings.error(
-                    place,
+                    place if is_declared else shelf.place_of(plugin.name),
                     "two-pickers",
                     f"failed to set '{plugin}' as picker, already have a registered picker "
                     f"plugin '{pickers[0]}'",

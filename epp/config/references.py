@@ -36,6 +36,10 @@ def find_discovery(config: ConfigSection, shelf: Shelf, findings: Findings) -> D
             f"the plugin {layer.cross_replica_syncer_plugin_ref} is no cross-replica syncer: there "
             "is none in this version",
         )
+    if layer.cross_replica_sync_interval is not None:
+        findings.note(
+            f"{path}.crossReplicaSyncInterval", "without-effect", "has no effect in this version"
+        )
     if layer.discovery is None:
         return None
     return shelf.find(
@@ -56,14 +60,14 @@ def find_parsers(config: ConfigSection, shelf: Shelf, findings: Findings) -> lis
             return [BodyAloneParser()]
         for name in NEWER_PARSERS:
             plugin = shelf.plugins.get(name)
-            if not isinstance(plugin, Parser) and not shelf.is_refused(name):
+            if not isinstance(plugin, Parser):  # another plugin may bear the name
                 plugin = shelf.add(name, "no parser is configured")
             if isinstance(plugin, Parser):
                 found.append(plugin)
         return found
     for i, reference in enumerate(references):
         name, place = reference.plugin_ref, path.format(i)
-        if name not in shelf.plugins and shelf.is_type(name) and not shelf.is_refused(name):
+        if name not in shelf.plugins and shelf.is_type(name):
             shelf.add(name, "named in requestHandler.parsers", path=place)
         parser = shelf.find(name, Parser, place, what="a parser plugin")
         if parser is not None:
@@ -99,7 +103,7 @@ def find_data_layer(config: ConfigSection, shelf: Shelf, findings: Findings) -> 
             for j, text in use.problems():
                 findings.error(f"{path}.extractors[{j}].pluginRef", "wrong-role", text)
     found = DataLayer(tuple(uses), layer.inject_defaults)
-    if not layer.sources:
+    if not layer.sources and not findings.errors:  # they may have been refused
         for text in found.problems():
             findings.error("$.dataLayer.sources", "wrong-value", text)
     return found

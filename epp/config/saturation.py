@@ -14,7 +14,7 @@ import msgspec
 
 from epp.config.findings import Findings
 from epp.config.schema import NEW_GROUP, ConfigSection, SaturationSection
-from epp.goflags import format_duration, parse_duration
+from epp.goflags import parse_duration, spell_duration
 from epp.saturation import Thresholds
 
 DEFAULT_DETECTOR = "utilization-detector"
@@ -63,11 +63,12 @@ def read_thresholds(section: SaturationSection | None, findings: Findings) -> Th
     default = Thresholds()
     if section is None:
         return default
-    staleness = 0.0
+    staleness, is_duration = 0.0, True
     if section.metrics_staleness_threshold is not None:
         try:
             staleness = parse_duration(section.metrics_staleness_threshold)
         except ValueError:
+            is_duration = False
             findings.error(
                 f"{_OLD_PATH}.metricsStalenessThreshold",
                 "wrong-value",
@@ -78,7 +79,9 @@ def read_thresholds(section: SaturationSection | None, findings: Findings) -> Th
     is_right = {
         "queueDepthThreshold": section.queue_depth_threshold is None or depth > 0,
         "kvCacheUtilThreshold": section.kv_cache_util_threshold is None or 0 < ratio < 1,
-        "metricsStalenessThreshold": (section.metrics_staleness_threshold is None or staleness > 0),
+        "metricsStalenessThreshold": section.metrics_staleness_threshold is None
+        or staleness > 0
+        or not is_duration,
     }
     for key, is_kept in is_right.items():
         if not is_kept:
@@ -99,7 +102,7 @@ def written_thresholds(thresholds: Thresholds) -> dict[str, object]:
         "kvCacheUtilThreshold": thresholds.kv_cache_ratio,
     }
     if thresholds.staleness_seconds is not None:
-        written["metricsStalenessThreshold"] = format_duration(thresholds.staleness_seconds)
+        written["metricsStalenessThreshold"] = spell_duration(thresholds.staleness_seconds)
     return written
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -26,20 +26,8 @@ _TRUE = frozenset({"1", "t", "true"})
 _FALSE = frozenset({"0", "f", "false"})
 
 
-class Shape(NamedTuple):
-    """A document in its types.
-
-    ``refused`` are the names of plugins that are left out as they are wrong; ``has_plugins`` is
-    whether their list could be read at all.
-    """
-
-    config: ConfigSection
-    refused: set[str]
-    has_plugins: bool
-
-
-def read_shape(document: Document, findings: Findings) -> Shape:
-    """Bring the document into its types.
+def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, dict[str, str]]:
+    """The document in its types, and the plugins left out as they are wrong: names and types.
 
     Each key and each list entry is read on its own, so that no problem hides another.
 
@@ -49,8 +37,8 @@ def read_shape(document: Document, findings: Findings) -> Shape:
     value = {} if document.value is None else document.value
     if not isinstance(value, dict):
         findings.error("$", "wrong-value", "expected a mapping at the top level")
-        return Shape(ConfigSection(), set(), has_plugins=False)
-    if value.get("kind") not in (None, KIND):
+        value = {"plugins": []}
+    elif isinstance(value.get("kind"), str) and value["kind"] not in ("", KIND):
         _refuse_kind("$.kind", value.get("kind"), value.get("apiVersion"), findings)
         findings.stop_if_wrong()  # what is something else altogether has other keys
     if document.has_more:
@@ -60,7 +48,7 @@ def read_shape(document: Document, findings: Findings) -> Shape:
     fields = {field.encode_name: field for field in msgspec.structs.fields(ConfigSection)}
     items: dict[str, type[Any]] = {"plugins": PluginSection, "schedulingProfiles": ProfileSection}
     read: dict[str, Any] = {}
-    refused: set[str] = set()
+    refused: dict[str, str] = {}
     for key, given in value.items():
         field, path = fields.get(key), f"$.{key}"
         if field is None:
@@ -68,25 +56,18 @@ def read_shape(document: Document, findings: Findings) -> Shape:
         elif isinstance(given, list) and key in items:
             entries = [findings.convert(v, items[key], f"{path}[{i}]") for i, v in enumerate(given)]
             read[field.name] = entries
-            if key == "plugins":
-                refused = {_name_in(v) for v, e in zip(given, entries, strict=True) if e is None}
+            for entry, wrong in zip(entries, given, strict=True):
+                if key == "plugins" and entry is None and isinstance(wrong, dict):
+                    type_name = str(wrong.get("type"))
+                    refused[str(wrong.get("name") or type_name)] = type_name
         else:
-            read[field.name] = findings.convert(given, field.type, path)
-            if key == "schedulingProfiles" and given is not None:
-                read[field.name] = [None]  # there are some, if only they could be read
-    plugins = value.get("plugins")
-    has_plugins = plugins is None or isinstance(plugins, list)
-    return Shape(ConfigSection(**read), refused, has_plugins)
-
-
-def _name_in(value: object) -> str:
-    """What a plugin would have been called."""
-    return str(value.get("name") or value.get("type")) if isinstance(value, dict) else ""
+            read[field.name] = findings.convert_rest(given, field.type, path)
+    return ConfigSection(**read), refused
 
 
 def check_kind(config: ConfigSection, findings: Findings) -> None:
     """Both groups are accepted, and a document that says nothing."""
-    if config.api_version not in (None, OLD_GROUP, NEW_GROUP):
+    if config.api_version not in (None, "", OLD_GROUP, NEW_GROUP):
         _refuse_kind("$.apiVersion", config.kind, config.api_version, findings)
 
 
@@ -104,8 +85,8 @@ def read_gates(gates: Sequence[str], findings: Findings) -> dict[str, bool]:
     found = dict(FEATURE_GATES)
     for i, gate in enumerate(gates):
         path = f"$.featureGates[{i}]"
-        name, _, value = gate.partition("=")
-        setting = value.strip().lower() or "true"
+        name, is_set, value = gate.partition("=")
+        setting = value.strip().lower() if is_set else "true"
         if name not in FEATURE_GATES:
             findings.error(
                 path,

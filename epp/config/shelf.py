@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from epp.config.findings import Findings, did_you_mean
+from epp.config.findings import ConfigError, Findings, did_you_mean
 from epp.config.parameters import plugin_names, read_parameters
 from epp.config.waiting import WAITING
 from epp.core.errors import ParameterError
 from epp.core.plugin import Handle, Params, Plugin, PluginType, Stability
 
-MAX_CHAIN = 100
+MAX_CHAIN = 50
 
 P = TypeVar("P", bound=Plugin)
 
@@ -50,6 +50,9 @@ class Rules(msgspec.Struct, frozen=True):
     allow_experimental: bool
 
 
+_MadeOf: TypeAlias = tuple[Declaration, PluginType, Params]
+
+
 class Shelf:
     """Makes plugins and keeps them by name, in the order of their declaration.
 
@@ -71,28 +74,29 @@ class Shelf:
             for declared in rules.catalogue.values()
             for alias in declared.aliases
         }
-        self._waiting: dict[str, tuple[Declaration, PluginType, Params]] = {}
+        self._waiting: dict[str, _MadeOf] = {}
         self._making: list[str] = []
         self._declared: set[str] = set()
-        self._refused: set[str] = set()
-        self._lost: list[PluginType | None] = []
+        self._written: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
 
     def of(self, role: type[P]) -> list[P]:
         """The plugins that fill a role, in their order."""
         return [plugin for plugin in self.plugins.values() if isinstance(plugin, role)]
 
-    def declare(self, declarations: Iterable[Declaration], refused: Iterable[str] = ()) -> None:
+    def declare(
+        self, declarations: Sequence[Declaration], refused: Mapping[str, str] | None = None
+    ) -> None:
         """Make these plugins, each after those that its parameters name.
 
-        ``refused`` are names of plugins that there would be, were they not wrong.
+        ``refused`` are the names of plugins that there would be, were they not wrong, with their
+        types.
         """
-        self._refused |= set(refused)
-        self._lost += [None for _ in self._refused]
-        names: dict[str, str] = {}  # the types, in the order of the plugins
+        self._refused = dict(refused or {})
+        names: dict[str, None] = {}  # in their order
         for declaration in declarations:
             name = declaration.name
             if not declaration.type:
-                self._refused.add(name)
                 self._wrong(
                     declaration, "missing-type", f"plugin definition for '{name}' is missing a type"
                 )
@@ -100,15 +104,17 @@ class Shelf:
                 self._wrong(
                     declaration, "duplicate-name", f"plugin name '{name}' used more than once"
                 )
-            else:
-                names[name] = declaration.type
-                self._declared.add(name)
                 self._read(declaration)
+            else:
+                names[name] = None
+                self._declared.add(name)
+                if not declaration.origin:
+                    self._written[name] = declaration.type
+                if made_of := self._read(declaration):
+                    self._waiting[name] = made_of
         for name in list(self._waiting):
             self._make(name)
-        lost = {name: type_name for name, type_name in names.items() if name not in self.plugins}
-        self._refused |= lost.keys()
-        self._lost += [self._declared_as(type_name) for type_name in lost.values()]
+        self._refused |= {d.name: d.type for d in declarations if d.name not in self.plugins}
         self.entries = {name: self.entries[name] for name in names if name in self.entries}
         self.plugins.clear()
         self.plugins |= {name: entry.plugin for name, entry in self.entries.items()}
@@ -118,10 +124,9 @@ class Shelf:
         name = type_name
         while name in self.plugins:
             name += "-default"
-        self._read(Declaration(type_name, name, None, path, origin))
+        if made_of := self._read(Declaration(type_name, name, None, path, origin)):
+            self._waiting[name] = made_of
         self._make(name)
-        if name not in self.plugins:
-            self._refused.add(name)
         return self.plugins.get(name)
 
     def is_type(self, name: str) -> bool:
@@ -132,9 +137,14 @@ class Shelf:
         """Whether a plugin of this name was declared, and refused with an error."""
         return name in self._refused
 
-    def may_lack(self, role: type[Plugin]) -> bool:
-        """Whether a plugin that was refused may be one of this role."""
-        return any(lost is None or issubclass(lost.cls, role) for lost in self._lost)
+    def has_refused(self, role: type[Plugin]) -> bool:
+        """Whether a plugin that fills this role was declared, and refused with an error."""
+        types = [self._catalogued(type_name) for type_name in self._refused.values()]
+        return any(declared is not None and issubclass(declared.cls, role) for declared in types)
+
+    def place_of(self, name: str) -> str:
+        """The path of a plugin's declaration."""
+        return self.entries[name].path.removesuffix(".parameters")
 
     def find(self, name: str, role: type[P], path: str, *, what: str) -> P | None:
         """The plugin of this name and role; None, and an error, where there is none.
@@ -152,33 +162,41 @@ class Shelf:
 
     def undefined(self, name: str, path: str) -> None:
         """Say that nobody is called so."""
+        of_type = [other for other, type_name in self._written.items() if type_name == name]
+        hint = f"; the one of this type is called {of_type[0]!r}" if of_type else ""
         self._findings.error(
             path,
             "undefined-reference",
-            f"{name} is a reference to an undefined Plugin{did_you_mean(name, self._declared)}",
+            f"{name} is a reference to an undefined Plugin"
+            f"{hint or did_you_mean(name, self._written)}",
         )
 
-    def _read(self, declaration: Declaration) -> None:
+    def _read(self, declaration: Declaration) -> _MadeOf | None:
         declared = self._type_of(declaration)
         if declared is None:
-            return
-        params = read_parameters(
-            declaration.parameters,
-            declared,
-            declaration.path,
-            self._findings,
-            is_strict=self._rules.is_strict,
-        )
-        if params is not None:
-            self._waiting[declaration.name] = (declaration, declared, params)
+            return None
+        try:
+            params = read_parameters(
+                declaration.parameters,
+                declared,
+                declaration.path,
+                self._findings,
+                is_strict=self._rules.is_strict,
+            )
+        except ConfigError:
+            raise
+        except Exception as error:
+            self._broken(declaration, declared, error)
+            return None
+        return None if params is None else (declaration, declared, params)
 
-    def _declared_as(self, type_name: str) -> PluginType | None:
+    def _catalogued(self, type_name: str) -> PluginType | None:
         return self._rules.catalogue.get(self._aliases.get(type_name, type_name))
 
     def _type_of(self, declaration: Declaration) -> PluginType | None:
         type_name = declaration.type
         catalogue = self._rules.catalogue
-        declared = self._declared_as(type_name)
+        declared = self._catalogued(type_name)
         path = declaration.path
         if not declaration.origin:
             path = f"{path.removesuffix('.parameters')}.type"
@@ -193,7 +211,7 @@ class Shelf:
                     path,
                     "unknown-type",
                     f"plugin type '{type_name}' is not found in registry"
-                    f"{did_you_mean(type_name, {*catalogue, *WAITING})}",
+                    f"{did_you_mean(type_name, [*catalogue, *WAITING])}",
                 )
             return None
         if type_name != declared.name:
@@ -211,26 +229,21 @@ class Shelf:
                 f"plugin '{declaration.name}' (type: '{type_name}') has Alpha stability level, but "
                 "command line flag --allow-experimental-plugins is not set",
             )
-            return None
         return declared
 
     def _make(self, name: str) -> None:
         if name not in self._waiting:
             return
         declaration, declared, params = self._waiting.pop(name)
+        named = list(plugin_names(params))
         self._making.append(name)
-        named = {
-            other: self._named(other, f"{declaration.path}.{key}")
-            for key, other in plugin_names(params)
-        }
+        for key, other in named:
+            self._make_first(other, f"{declaration.path}.{key}")
         self._making.pop()
-        if None in named.values():
-            return  # what it names is missing, which was told
+        if any(other not in self.plugins for _, other in named):
+            return  # why is told already
         plugin: Plugin | None
-        if self._is_kept(name, declared, params) and all(
-            other in self._kept and self._kept[other].plugin is made
-            for other, made in named.items()
-        ):
+        if self._is_kept(name, declared, params) and all(self._goes_on(o) for _, o in named):
             plugin = self._kept[name].plugin
         else:
             plugin = self._construct(declaration, declared, params)
@@ -240,23 +253,23 @@ class Shelf:
                 plugin, declared, params, declaration.path, declaration.origin
             )
 
-    def _named(self, other: str, path: str) -> Plugin | None:
-        """The plugin that another names at this path, made now if need be."""
-        if other in self._making:
-            circle = [*self._making[self._making.index(other) :], other]
+    def _make_first(self, name: str, path: str) -> None:
+        """Make what is named at ``path``; an error if that is impossible."""
+        if name in self._making:
+            circle = " -> ".join([*self._making[self._making.index(name) :], name])
+            self._findings.error(path, "reference-cycle", f"plugins name each other: {circle}")
+        elif len(self._making) > MAX_CHAIN:
             self._findings.error(
-                path, "reference-cycle", f"plugins name each other: {' -> '.join(circle)}"
+                path, "reference-cycle", f"more than {MAX_CHAIN} plugins name each the next"
             )
-        elif other in self._waiting:
-            if len(self._making) < MAX_CHAIN:
-                self._make(other)
-            else:
-                self._findings.error(
-                    path, "reference-cycle", f"more than {MAX_CHAIN} plugins name one another"
-                )
-        elif other not in self._declared and not self.is_refused(other):
-            self.undefined(other, path)
-        return self.plugins.get(other)
+        elif name in self._waiting:
+            self._make(name)
+        elif not (name in self.plugins or name in self._declared or name in self._refused):
+            self.undefined(name, path)
+
+    def _goes_on(self, name: str) -> bool:
+        """Whether a plugin is the one of the configuration before."""
+        return name in self._kept and self._kept[name].plugin is self.plugins[name]
 
     def _is_kept(self, name: str, declared: PluginType, params: Params) -> bool:
         before = self._kept.get(name)
@@ -268,22 +281,27 @@ class Shelf:
         handle = msgspec.structs.replace(self._handle, name=declaration.name, plugins=self.plugins)
         try:
             plugin = declared.make(params, handle)
+            plugin.bind(declaration.name)
+            if declared.origin:  # asked here, as it may raise
+                _ = [*plugin.consumes, *plugin.may_consume, *plugin.produces]
         except ParameterError as error:
             path = f"{declaration.path}.{error.key}" if error.key else declaration.path
             self._findings.error(path, "wrong-value", error.rule)
             return None
         except Exception as error:
-            if not declared.origin:
-                raise
-            self._wrong(
-                declaration,
-                "broken-plugin",
-                f"{declared.name} of {declared.origin} cannot be made: "
-                f"{type(error).__name__}: {error}",
-            )
+            self._broken(declaration, declared, error)
             return None
-        plugin.bind(declaration.name)
         return plugin
+
+    def _broken(self, declaration: Declaration, declared: PluginType, error: Exception) -> None:
+        """A plugin of the user's own may raise anything; one of this package should not."""
+        if not declared.origin:
+            raise error
+        self._wrong(
+            declaration,
+            "broken-plugin",
+            f"{declared.name} of {declared.origin} cannot be made: {type(error).__name__}: {error}",
+        )
 
     def _wrong(self, declaration: Declaration, rule: str, text: str) -> None:
         self._findings.error(declaration.path.removesuffix(".parameters"), rule, text)

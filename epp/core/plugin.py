@@ -212,7 +212,11 @@ class ProfileHandler(Plugin):
         profiles: Sequence[str],
         results: Mapping[str, ProfileRun | None],
     ) -> Sequence[str]:
-        """The names of the profiles to run now; called until it names none."""
+        """The names of the profiles to run now; called until it names none that has not run.
+
+        Raises:
+            EppError: the request is refused.
+        """
         raise NotImplementedError
 
     def combine(
@@ -251,7 +255,11 @@ class PreRequest(Plugin):
     def pre_request(
         self, request: InferenceRequest, result: SchedulingResult
     ) -> Iterable[HeaderChange] | None:
-        """Take note of where the request goes; what comes back changes the request's headers."""
+        """Take note of where the request goes; what comes back changes the request's headers.
+
+        Raises:
+            EppError: the request is refused, once all have been told of it.
+        """
         raise NotImplementedError
 
 

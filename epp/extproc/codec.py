@@ -173,7 +173,7 @@ def _route(
     return answer.SerializeToString(deterministic=True)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)
 def _response_headers(set_headers: tuple[tuple[str, bytes], ...]) -> bytes:
     return ProcessingResponse(
         response_headers=HeadersResponse(

@@ -18,7 +18,8 @@ from epp.scheduling.profile import Profile
 class Scheduler:
     """Runs the profiles that the handler selects until it selects none.
 
-    If the handler fails, what the profiles found so far counts, the first of them first.
+    If the handler fails or is set aside, what the profiles found so far counts, the first of them
+    first; if they did not run yet, the first of them runs.
 
     Source: gateway-api-inference-extension 2aaf2a6, pkg/epp/scheduling/scheduler.go.
     """
@@ -62,17 +63,20 @@ class Scheduler:
                 "failed to find target pod: failed to run any scheduler profile for request "
                 f"{request.request_id}"
             )
+        call = self._combine
+        if call.is_aside:
+            return _first_of(results)
         started = perf_counter()
         try:
             result = self.handler.combine(request, results)
-            if results.get(result.primary) is None:
+            if not result.picked:
                 raise LookupError(f"named a profile without result: {result.primary}")
         except EppError:
             raise
         except Exception as error:
-            self._combine.failed(error)
+            call.failed(error)
             return _first_of(results)
-        self._combine.ran(perf_counter() - started)
+        call.ran(perf_counter() - started)
         return result
 
     def _next(
@@ -82,17 +86,21 @@ class Scheduler:
 
         One that has run is not run again, else a handler could go on for ever.
         """
+        call = self._select
+        if call.is_aside:
+            return () if results else self._names[:1]
         started = perf_counter()
         try:
-            selected = self.handler.select(request, self._names, results)
-            if unknown := [name for name in selected if name not in self.profiles]:
-                raise LookupError(f"selected a profile that is none: {unknown[0]}")
+            selected = tuple(self.handler.select(request, self._names, results))
+            for name in selected:
+                if name not in self.profiles:
+                    raise LookupError(f"selected a profile that is none: {name}")
         except EppError:
             raise
         except Exception as error:
-            self._select.failed(error)
+            call.failed(error)
             return () if results else self._names[:1]
-        self._select.ran(perf_counter() - started)
+        call.ran(perf_counter() - started)
         return [name for name in selected if name not in results] if results else selected
 
     @staticmethod

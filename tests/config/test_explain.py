@@ -1,88 +1,60 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from epp.config.explain import explain, parameters
 from epp.config.load import DEFAULT_CONFIG, LoadedConfig
-from tests.config.told import NEW, OLD, checked, load
+from epp.core.endpoint import Endpoint
+from epp.core.plugin import Handle, Params, Picker, PositiveDuration
+from epp.saturation import AnyRoomDetector
+from tests.config.loading import NEW, OLD, dump, load, own_type
 
-
-def meaning(config: LoadedConfig) -> dict[str, Any]:
-    """All that counts, without where it comes from."""
-    parsers = [p.name for p in config.parsers if p in config.plugins]
-    return {
-        "plugins": {n: (e.declared.name, e.params) for n, e in config.entries.items()},
-        "profiles": [
-            (p.name, [(u.plugin.name, u.weight) for u in p.uses]) for p in config.profiles
-        ],
-        "producers": {producer.name for producer in config.producers},
-        "parsers": parsers,
-        "saturation": (config.saturation.name, getattr(config.saturation, "thresholds", None)),
-        "discovery": config.discovery and config.discovery.name,
-        "sources": [
-            (use.source.name, [e.name for e in use.extractors]) for use in config.data_layer.sources
-        ],
-        "defaults": config.data_layer.has_defaults,
-        "gates": config.gates,
-    }
-
-
-NAMES = st.sampled_from(
-    ["a", "no", "7", "x: y", "#", "a'b\"c", "\u2028", "\U0001f600", "\x7f", "*"]
+FULL = (
+    "plugins:\n"
+    "- {type: queue-scorer, name: q}\n"
+    "- {type: prefix-cache-scorer, parameters: {BlockSize: 5}}\n"
+    "- {type: utilization-detector, parameters: {metricsStalenessThreshold: 150ms}}\n"
+    "- {type: file-discovery, parameters: {path: /e, watchFile: true}}\n"
+    "- {type: metrics-data-source}\n"
+    "- {type: core-metrics-extractor}\n"
+    "schedulingProfiles: [{name: 'a b', plugins: [{pluginRef: q, weight: 2.5}]}]\n"
+    "featureGates: [flowControl]\n"
+    "flowControl: {saturationDetector: {pluginRef: utilization-detector}}\n"
+    "requestHandler: {parsers: [{pluginRef: openai-parser}]}\n"
+    "dataLayer:\n"
+    "  injectDefaults: false\n"
+    "  discovery: {pluginRef: file-discovery}\n"
+    "  sources:\n"
+    "  - {pluginRef: metrics-data-source, extractors: [{pluginRef: core-metrics-extractor}]}\n"
 )
-WEIGHTS = st.none() | st.integers(-3, 10**18) | st.floats(allow_nan=False, allow_infinity=False)
-TYPES = {
-    "queue-scorer": st.just({}),
-    "decode-filter": st.just({}),
-    "random-picker": st.fixed_dictionaries({}, optional={"maxNumOfEndpoints": st.integers(1, 9)}),
-    "prefix-cache-scorer": st.fixed_dictionaries(
-        {}, optional={"matchLengthWeight": st.floats(0, 1), "blockSize": st.integers(-1, 99)}
-    ),
-    "utilization-detector": st.fixed_dictionaries(
-        {},
-        optional={
-            "kvCacheUtilThreshold": st.floats(1e-9, 1),
-            "metricsStalenessThreshold": st.sampled_from(["1ns", "0.25ms", "200ms", "1h", "9999h"]),
-        },
-    ),
-    "session-affinity-scorer": st.just({}),
-}
 
 
-@st.composite
-def texts(draw: st.DrawFn) -> str:
-    plugins: list[dict[str, Any]] = []
-    for name in draw(st.lists(NAMES, unique=True, max_size=4)):
-        type_name = draw(st.sampled_from(sorted(TYPES)))
-        plugins.append({"type": type_name, "name": name, "parameters": draw(TYPES[type_name])})
-    picked = [p["name"] for p in plugins if p["type"] == "random-picker"]
-    references = [
-        {"pluginRef": p["name"], "weight": draw(WEIGHTS)}
-        for p in plugins
-        if p["name"] not in picked[1:]
+def meaning(config: LoadedConfig) -> list[Any]:
+    """All that decides what a configuration does."""
+    detector = config.saturation
+    return [
+        [(name, e.declared.name, e.params) for name, e in config.entries.items()],
+        [(p.name, [(u.plugin.name, u.weight) for u in p.uses]) for p in config.profiles],
+        [producer.name for producer in config.producers],
+        [(parser.type, parser.name) for parser in config.parsers],
+        detector.thresholds if isinstance(detector, AnyRoomDetector) else detector.name,
+        config.discovery and config.discovery.name,
+        [(u.source.name, [e.name for e in u.extractors]) for u in config.data_layer.sources],
+        config.data_layer.has_defaults,
+        config.scheduler.handler.name,
+        config.gates,
     ]
-    value: dict[str, Any] = {
-        "plugins": plugins,
-        "schedulingProfiles": [{"name": draw(NAMES), "plugins": references}],
-    }
-    if draw(st.booleans()):
-        value["featureGates"] = ["flowControl"]
-    if draw(st.booleans()):
-        value["saturationDetector"] = {"kvCacheUtilThreshold": draw(st.floats(1e-9, 0.9))}
-    if draw(st.booleans()):
-        value["dataLayer"] = {"sources": [{"pluginRef": "metrics-data-source"}]}
-        plugins.append({"type": "metrics-data-source"})
-    head = draw(st.sampled_from(["", OLD, NEW]))
-    return head + str(yaml.safe_dump(value, allow_unicode=False))
 
 
-@given(texts(), st.booleans())
-def test_what_is_explained_loads_and_means_the_same(text: str, comments: bool) -> None:
+@pytest.mark.parametrize("text", ["", OLD, NEW, DEFAULT_CONFIG, OLD + FULL, NEW + FULL])
+@pytest.mark.parametrize("comments", [False, True])
+def test_what_is_explained_means_the_same(text: str, *, comments: bool) -> None:
     config = load(text)
     explained = explain(config, comments=comments)
     again = load(explained)
@@ -90,44 +62,111 @@ def test_what_is_explained_loads_and_means_the_same(text: str, comments: bool) -
     assert explain(again, comments=False) == explain(config, comments=False)
 
 
-def test_a_comment_says_where_each_value_comes_from() -> None:
-    text = (
-        "plugins:\n- type: queue-scorer\n- type: random-picker\n  parameters:\n"
-        "    MAXNUMOFENDPOINTS: 2\nschedulingProfiles:\n- name: a\n  plugins:\n"
-        "  - pluginRef: queue-scorer\n"
-    )
-    lines = [" ".join(line.split()) for line in explain(load(text)).splitlines()]
-    assert lines == [
-        "apiVersion: inference.networking.x-k8s.io/v1alpha1 # default",
-        "kind: EndpointPickerConfig # default",
-        "plugins:",
-        "- type: queue-scorer # c.yaml:2",
-        "- type: random-picker # c.yaml:3",
-        "parameters:",
-        "maxNumOfEndpoints: 2 # c.yaml:5",
-        "- type: single-profile-handler # added: no handler is declared",
-        "schedulingProfiles:",
-        "- name: a # c.yaml:7",
-        "plugins:",
-        "- pluginRef: queue-scorer # c.yaml:9",
-        "weight: 1 # default",
-        "- pluginRef: random-picker # added: the profile has no picker",
-        "saturationDetector:",
-        "queueDepthThreshold: 5 # default",
-        "kvCacheUtilThreshold: 0.8 # default",
+TYPES = st.sampled_from(
+    [
+        *["queue-scorer", "prefix-cache-scorer", "max-score-picker", "random-picker"],
+        *["decode-filter", "approx-prefix-cache-producer", "utilization-detector", "openai-parser"],
+        *["active-request-scorer", "lora-affinity-scorer", "single-profile-handler"],
     ]
+)
+NAMES = st.text(
+    st.sampled_from(
+        "abyn-_.:#'\"\\ {}[]!&*%@`|>,?~0\t\n\x7f\x85\xa0\u2028\ufeff\ufffe\u00e9\U0001f600"
+    ),
+    min_size=1,
+    max_size=4,
+) | st.sampled_from(["yes", "null", "on", "1e3", "0x1", "2001-01-01", "=", "<<", ".inf"])
+PARAMETERS = st.sampled_from(
+    [None, {}, {"maxNumOfEndpoints": 3}, {"blockSize": 8}, {"queueDepthThreshold": 9}]
+)
 
 
-def test_a_name_of_several_lines_stays_in_one() -> None:
-    text = 'plugins: [{type: queue-scorer, name: "a\\n#b"}]'
-    assert meaning(load(explain(load(text)))) == meaning(load(text))
+@st.composite
+def configurations(draw: st.DrawFn) -> dict[str, Any]:
+    names = draw(st.lists(NAMES, max_size=4, unique=True))
+    plugins = [{"name": n, "type": draw(TYPES), "parameters": draw(PARAMETERS)} for n in names]
+    pickers = [p["name"] for p in plugins if str(p["type"]).endswith("picker")]
+    handlers = [p["name"] for p in plugins if str(p["type"]).endswith("handler")]
+    left_out = {*pickers[1:], *handlers[1:]}
+    plugins = [p for p in plugins if p["name"] not in left_out]
+    value: dict[str, Any] = {"plugins": plugins}
+    if draw(st.booleans()):
+        uses = st.fixed_dictionaries(
+            {
+                "pluginRef": st.sampled_from(
+                    [p["name"] for p in plugins if p["name"] not in pickers]
+                )
+            },
+            optional={"weight": st.none() | st.floats(-10, 10) | st.integers(-3, 3)},
+        )
+        references = draw(st.lists(uses, max_size=3)) if len(plugins) > len(pickers[:1]) else []
+        value["schedulingProfiles"] = [{"name": draw(NAMES), "plugins": references}]
+    if draw(st.booleans()):
+        value["saturationDetector"] = {"queueDepthThreshold": draw(st.integers(-1, 9))}
+    return value
 
 
-@pytest.mark.parametrize("text", [DEFAULT_CONFIG, NEW, OLD])
-def test_what_is_explained_is_found_right(text: str) -> None:
-    assert [f for f in checked(explain(load(text))) if f.severity == "error"] == []
+@given(configurations(), st.booleans())
+def test_any_explained_configuration_means_the_same(value: dict[str, Any], comments: bool) -> None:
+    config = load(OLD + dump(value))
+    again = load(explain(config, comments=comments))
+    assert meaning(again) == meaning(config)
 
 
-def test_parameters_are_written_as_in_yaml_without_those_that_are_unset() -> None:
-    written = parameters(load("plugins: [{type: random-picker}]").entries["random-picker"].params)
-    assert written == {"maxNumOfEndpoints": 1}
+def test_comments_say_where_values_come_from() -> None:
+    lines = {
+        line.split("#")[0].strip(): line.partition("# ")[2]
+        for line in explain(load(NEW + FULL)).splitlines()
+    }
+    assert lines["apiVersion: llm-d.ai/v1alpha1"] == "f:1"
+    assert lines["name: q"] == "f:4"
+    assert lines["blockSize: 5"] == "f:5"
+    assert lines["maxPrefixBlocksToMatch: 256"] == ""
+    assert lines["watchFile: true"] == "f:7"
+    assert lines["headroom: 0.0"] == "default"
+    assert lines["weight: 2.5"] == "f:10"
+    assert lines['- name: "a b"'] == "f:10"
+    assert lines["- type: byte-prefix-cache-producer"] == (
+        "added: the index of prefix-cache-scorer, in bytes as in the 2025 release"
+    )
+    assert lines["- type: single-profile-handler"] == "added: no handler is declared"
+    assert lines["- pluginRef: max-score-picker"] == "added: the profile has no picker"
+    assert lines["injectDefaults: false"] == "f:15"
+
+
+class Nested(msgspec.Struct, frozen=True, rename="camel"):
+    some_value: float = float("inf")
+    unset: int | None = None
+
+
+class OddParams(Params, frozen=True):
+    many: Mapping[str, float]
+    nested: Nested = Nested()
+    listed: tuple[Nested, ...] = (Nested(1.0),)
+    pause: PositiveDuration = msgspec.field(default_factory=lambda: PositiveDuration(0.0015))
+    text: str = "on"
+
+
+class Odd(Picker):
+    def __init__(self, params: OddParams, handle: Handle) -> None:
+        pass
+
+    def pick(self, endpoints: Any, totals: Any) -> list[Endpoint]:
+        return list(endpoints)
+
+
+def test_parameters_are_written_as_in_a_file_but_for_what_is_unset() -> None:
+    assert parameters(OddParams({"a": 1.0})) == {
+        "many": {"a": 1.0},
+        "nested": {"someValue": float("inf")},
+        "listed": [{"someValue": 1.0}],
+        "pause": "1.5ms",
+        "text": "on",
+    }
+
+
+@given(st.dictionaries(NAMES, st.floats(allow_nan=False), max_size=3))
+def test_parameters_of_any_shape_are_read_back(many: dict[str, float]) -> None:
+    own = own_type("odd", Odd, OddParams, Odd)
+    config = load(dump({"plugins": [{"type": "odd", "parameters": {"many": many}}]}), own)
+    assert meaning(load(explain(config), own)) == meaning(config)

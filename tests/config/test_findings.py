@@ -32,12 +32,12 @@ def problems(found: Findings) -> list[str]:
 
 def test_without_problems_reading_goes_on() -> None:
     found = findings()
-    found.note("$.a", "some-rule", "odd")
-    found.warn("$.p", "some-rule", "odder")
+    found.warn("$.a", "odd-value", "odd")
+    found.note("$.p", "odd-value", "look")
     found.stop_if_wrong()
     assert [str(finding) for finding in found.all] == [
-        "c.yaml:1:1: note: a: odd [some-rule]",
-        "c.yaml:2:1: warning: p: odder [some-rule]",
+        "c.yaml:1:1: warning: a: odd [odd-value]",
+        "c.yaml:2:1: note: p: look [odd-value]",
     ]
 
 
@@ -46,15 +46,15 @@ def test_every_field_that_does_not_fit_is_a_problem_with_its_place() -> None:
     values = {"howMany": 0, "pause": "soon"}
     assert found.convert(values, SomeParams, "$.p") is None
     assert problems(found) == [
-        "c.yaml:2: p: `path` is required",
         "c.yaml:2: p.pause: expected a duration above 0 such as 200ms",
+        "c.yaml:2: p: `path` is required",
         "c.yaml:4: p.howMany: Expected `int` >= 1",
     ]
 
 
 def test_earlier_problems_do_not_count_against_later_values() -> None:
     found = findings()
-    found.error("$.a", "some-rule", "no")
+    found.error("$.a", "wrong-value", "no")
     values = {"path": "x", "pause": "1.5s"}
     params = found.convert(values, SomeParams, "$.p")
     assert params == SomeParams(path="x", pause=PositiveDuration(1.5))

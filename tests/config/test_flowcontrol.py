@@ -3,76 +3,75 @@ from __future__ import annotations
 import pytest
 
 from epp.config.findings import Severity
-from tests.config.told import checked, refusals, told
+from tests.config.loading import NEW, load, refusals
+from tests.config.told import told
 
-OFF = "has no effect: the feature gate flowControl is off"
-
-
-@pytest.mark.parametrize(
-    ("section", "refusal"),
-    [
-        ("maxBytes: 4Gi", None),
-        ("maxBytes: 500", None),
-        ("maxBytes: 0.5e3", None),
-        ("maxBytes: -1", "maxBytes: must be non-negative, got -1"),
-        ("maxBytes: '-1Gi'", "maxBytes: must be non-negative, got -1Gi"),
-        ("maxBytes: much", "maxBytes: expected a quantity such as 500 or 1Gi"),
-        ("maxRequests: 1gi", "maxRequests: expected a quantity such as 500 or 1Gi"),
-        ("maxRequests: 1.5", "maxRequests: Expected `int | str | null`, got `float`"),
-        ("defaultRequestTTL: 0s", None),
-        ("defaultRequestTTL: soon", "defaultRequestTTL: expected a duration of 0s or more such as"),
-        ("noEndpointRequestTTL: -1s", "noEndpointRequestTTL: expected a duration of 0s or more"),
-        ("priorityBands: [{priority: 1}, {priority: 2}]", None),
-        ("priorityBands: [{}]", "priorityBands[0]: `priority` is required"),
-        (
-            "priorityBands: [{priority: 1}, {priority: 1}]",
-            "priorityBands[1].priority: priority 1 has two bands",
-        ),
-        (
-            "priorityBands: [{priority: 1, maxRequests: -2}]",
-            "priorityBands[0].maxRequests: must be non-negative, got -2",
-        ),
-        ("defaultPriorityBand: {maxBytes: 1G}", None),
-        (
-            "defaultNegativePriorityBand: {maxBytes: x}",
-            "defaultNegativePriorityBand.maxBytes: expected a quantity such as 500 or 1Gi",
-        ),
-        ("enableEviction: 1", "enableEviction: Expected `bool | null`, got `int`"),
-    ],
-)
-def test_values_that_cannot_be_meant_are_refused(section: str, refusal: str | None) -> None:
-    found = refusals(f"flowControl: {{{section}}}")
-    assert len(found) == (refusal is not None)
-    assert all(problem.startswith(f"c.yaml:1: flowControl.{refusal}") for problem in found)
+GATE = "featureGates: [flowControl]\n"
 
 
-def test_every_wrong_value_is_told() -> None:
-    text = "flowControl: {maxBytes: true, priorityBands: [{priority: x}, {priority: y}], foo: 1}"
-    assert len(refusals(text)) == 4
+def band(text: str) -> str:
+    return f"flowControl: {{priorityBands: [{text}]}}"
 
 
 @pytest.mark.parametrize(
-    ("gate", "why"),
+    "values",
     [
-        ("", OFF),
-        ("featureGates: [flowControl=false]\n", OFF),
-        ("featureGates: [flowControl]\n", "has no effect: this version has no flow control"),
+        *["maxBytes: 0", "maxBytes: 5", "maxBytes: 1Gi", "maxBytes: 1.5k", "maxBytes: '1e3'"],
+        *["maxRequests: '.5M'", "maxRequests: +3", "maxBytes: null", "defaultRequestTTL: 0s"],
+        *["defaultRequestTTL: 1m30s", "noEndpointRequestTTL: 60s", "enableEviction: true"],
+        *["defaultPriorityBand: {maxBytes: 1Gi, fairnessPolicyRef: x}", "priorityBands: []"],
+        *["defaultNegativePriorityBand: {}", "priorityBands: [{priority: -1}, {priority: 0}]"],
     ],
 )
-def test_what_is_right_has_no_effect_and_the_reason_is_told(gate: str, why: str) -> None:
-    found = checked(f"{gate}flowControl: {{maxBytes: 1, enableEviction: true}}")
-    notes = [f"{f.place}: {f.text}" for f in found if f.place.startswith("flowControl.")]
-    assert notes == [f"flowControl.maxBytes: {why}", f"flowControl.enableEviction: {why}"]
+def test_what_may_be_said_is_accepted_and_has_no_effect(values: str) -> None:
+    key = values.partition(":")[0]
+    expected = [] if "null" in values else [f"f:3: flowControl.{key}: has no effect: "]
+    for head, why in (
+        (NEW, "the feature gate flowControl is off"),
+        (NEW.replace("\n", " \n", 1) + GATE, "this version has no flow control"),
+    ):
+        loaded = load(f"{head}flowControl: {{{values}}}")
+        notes = [n for n in told(loaded.findings, Severity.NOTE) if "flowControl." in n]
+        assert [note.replace("f:4:", "f:3:") for note in notes] == [e + why for e in expected]
 
 
-def test_the_detector_it_names_does_have_an_effect() -> None:
-    text = (
-        "apiVersion: llm-d.ai/v1alpha1\n"
-        "flowControl: {saturationDetector: {pluginRef: utilization-detector}}"
-    )
-    assert told(checked(text), Severity.ERROR, Severity.NOTE) == []
-
-
-def test_as_many_bands_as_a_file_holds_are_read() -> None:
-    bands = ",".join(f"{{priority: {i}}}" for i in range(20_000))
-    assert refusals(f"flowControl: {{priorityBands: [{bands}]}}") == []
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("flowControl: {maxBytes: -1}", "flowControl.maxBytes: must be non-negative, got -1"),
+        ("flowControl: {maxBytes: -1Gi}", "flowControl.maxBytes: must be non-negative, got -1Gi"),
+        ("flowControl: {maxRequests: x}", "flowControl.maxRequests: expected a quantity such as"),
+        ("flowControl: {maxRequests: ''}", "flowControl.maxRequests: expected a quantity such as"),
+        ("flowControl: {maxRequests: 1GB}", "flowControl.maxRequests: expected a quantity such as"),
+        ("flowControl: {maxRequests: ٣}", "flowControl.maxRequests: expected a quantity such as"),
+        ("flowControl: {maxBytes: true}", "flowControl.maxBytes: Expected `int | str | null`"),
+        (
+            "flowControl: {defaultRequestTTL: -1s}",
+            "flowControl.defaultRequestTTL: expected a duration of 0s or more such as 60s",
+        ),
+        (
+            "flowControl: {noEndpointRequestTTL: soon}",
+            "flowControl.noEndpointRequestTTL: expected a duration of 0s or more such as 60s",
+        ),
+        (band("{}"), "flowControl.priorityBands[0]: `priority` is required"),
+        (
+            band("{priority: 1}, {priority: 2}, {priority: 1}"),
+            "flowControl.priorityBands[2].priority: priority 1 has two bands",
+        ),
+        (
+            band("{priority: 1, maxBytes: -1}"),
+            "flowControl.priorityBands[0].maxBytes: must be non-negative, got -1",
+        ),
+        (
+            "flowControl: {defaultPriorityBand: {maxRequests: -2}}",
+            "flowControl.defaultPriorityBand.maxRequests: must be non-negative, got -2",
+        ),
+        (
+            "flowControl: {defaultNegativePriorityBand: {maxRequests: -2}}",
+            "flowControl.defaultNegativePriorityBand.maxRequests: must be non-negative, got -2",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(text: str, problem: str) -> None:
+    (found,) = refusals(NEW + text)
+    assert found.startswith(f"f:3: {problem}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,92 +8,110 @@ import msgspec
 import pytest
 
 from epp.config.jsonschema import DIALECT, json_schema
-from epp.config.schema import ConfigSection
-from epp.core.plugin import REGISTRY
-from tests.config import told
+from epp.config.schema import ConfigSection, PluginSection
+from epp.core.plugin import REGISTRY, Params, Plugin
+from tests.config.loading import own_type
 
-assert told  # loads the catalogue
-
-
-@pytest.fixture(scope="module", name="schema")
-def make_schema() -> dict[str, Any]:
-    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(json_schema(REGISTRY)))
-    return made
+SCHEMA = json_schema(REGISTRY)
 
 
-def nodes(value: object) -> Iterator[dict[str, Any]]:
-    """Every mapping below."""
+def refs(value: Any) -> Iterator[str]:
+    """Every reference in a schema."""
     if isinstance(value, dict):
-        yield value
-        for inner in value.values():
-            yield from nodes(inner)
+        yield from (v for k, v in value.items() if k == "$ref")
+        for child in value.values():
+            yield from refs(child)
     elif isinstance(value, list):
-        for inner in value:
-            yield from nodes(inner)
+        for child in value:
+            yield from refs(child)
 
 
-def test_the_keys_are_those_of_the_configuration(schema: dict[str, Any]) -> None:
-    config = schema["$defs"][schema["$ref"].rpartition("/")[2]]
-    assert schema["$schema"] == DIALECT
-    assert config["properties"].keys() == set(ConfigSection.__struct_encode_fields__)
+def at(ref: str) -> dict[str, Any]:
+    found: Any = SCHEMA
+    for step in ref.removeprefix("#/").split("/"):
+        found = found[step]
+    assert isinstance(found, dict)
+    return found
 
 
-def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
-    references = {node["$ref"] for node in nodes(schema) if isinstance(node.get("$ref"), str)}
-    assert references
-    assert {f"#/$defs/{name}" for name in schema["$defs"]} >= references
+def parameters_of(type_name: str) -> dict[str, Any]:
+    """The schema of a type's parameters."""
+    (then,) = (
+        rule["then"]
+        for rule in SCHEMA["$defs"]["PluginSection"]["allOf"]
+        if type_name in rule["if"]["properties"]["type"]["enum"]
+    )
+    return at(then["properties"]["parameters"]["$ref"])
 
 
-def test_unknown_keys_are_refused_everywhere(schema: dict[str, Any]) -> None:
-    loose = [
-        name
-        for name, definition in schema["$defs"].items()
-        if definition.get("type") == "object"
-        and definition.get("additionalProperties") is not False
-    ]
-    assert loose == []
+def test_it_is_a_schema_whose_references_lead_somewhere() -> None:
+    assert SCHEMA["$schema"] == DIALECT
+    assert json.loads(msgspec.json.encode(SCHEMA)).keys() == SCHEMA.keys()
+    assert all(at(ref) for ref in refs(SCHEMA))
 
 
-def test_every_type_and_alias_is_there_with_a_line_about_it(schema: dict[str, Any]) -> None:
-    choices = schema["$defs"]["PluginSection"]["properties"]["type"]["anyOf"]
-    names = {name for t in REGISTRY.values() for name in (t.name, *t.aliases)}
-    assert {choice["const"] for choice in choices} == names
-    assert all(choice["description"] for choice in choices)
+def test_the_whole_file_has_its_keys_and_no_others() -> None:
+    root = at(SCHEMA["$ref"])
+    assert list(root["properties"]) == list(ConfigSection.__struct_encode_fields__)
+    assert root["properties"]["kind"] == {"const": "EndpointPickerConfig"}
+    assert "llm-d.ai/v1alpha1" in root["properties"]["apiVersion"]["enum"]
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY))
-def test_a_type_has_the_parameters_it_takes(schema: dict[str, Any], name: str) -> None:
-    branches = [
-        branch["then"]["properties"]["parameters"]
-        for branch in schema["$defs"]["PluginSection"].get("allOf", ())
-        if name in branch["if"]["properties"]["type"]["enum"]
-    ]
-    fields = set(REGISTRY[name].params.__struct_encode_fields__)
-    if not fields:
-        assert branches == []
-        return
-    (branch,) = branches
-    definition = schema["$defs"][branch["$ref"].rpartition("/")[2]]
-    assert set(definition["properties"]) == fields
-    required = {f.encode_name for f in msgspec.structs.fields(REGISTRY[name].params) if f.required}
-    assert set(definition.get("required", ())) == required
+@pytest.mark.parametrize("name", sorted(SCHEMA["$defs"]))
+def test_no_mapping_takes_unknown_keys(name: str) -> None:
+    assert SCHEMA["$defs"][name]["additionalProperties"] is False
 
 
-def test_two_types_whose_parameters_are_called_alike_do_not_share_them() -> None:
-    names: dict[str, type] = {}
-    for declared in REGISTRY.values():
-        assert names.setdefault(declared.params.__name__, declared.params) is declared.params
+def test_every_type_and_every_older_name_is_offered_with_a_sentence() -> None:
+    plugin = SCHEMA["$defs"]["PluginSection"]
+    offered = {kind["const"]: kind["description"] for kind in plugin["properties"]["type"]["anyOf"]}
+    names = {*REGISTRY, *(alias for declared in REGISTRY.values() for alias in declared.aliases)}
+    assert offered.keys() == names
+    assert all(offered.values())
+    assert list(plugin["properties"]) == list(PluginSection.__struct_encode_fields__)
+    assert plugin["required"] == ["type"]
 
 
 @pytest.mark.parametrize(
-    ("section", "keys"),
-    [
-        ("PluginSection", ["type"]),
-        ("ProfileSection", ["name"]),
-        ("PluginRefSection", ["pluginRef"]),
-        ("ReferenceSection", ["pluginRef"]),
-        ("SaturationSection", []),
-    ],
+    "name", sorted(name for name, d in REGISTRY.items() if d.params.__struct_fields__)
 )
-def test_what_has_to_be_there(schema: dict[str, Any], section: str, keys: list[str]) -> None:
-    assert schema["$defs"][section].get("required", []) == keys
+def test_a_type_has_its_parameters(name: str) -> None:
+    for spelling in (name, *REGISTRY[name].aliases):
+        properties = parameters_of(spelling)["properties"]
+        assert list(properties) == list(REGISTRY[name].params.__struct_encode_fields__)
+
+
+def test_a_parameter_has_its_bounds_its_default_and_its_help() -> None:
+    discovery = parameters_of("file-discovery")
+    assert discovery["required"] == ["path"]
+    assert discovery["properties"]["path"]["minLength"] == 1
+    detector = parameters_of("utilization-detector")["properties"]
+    assert detector["queueDepthThreshold"] == {
+        "type": "integer",
+        "exclusiveMinimum": 0,
+        "default": 5,
+        "description": "Waiting requests.",
+    }
+
+
+def test_lists_have_no_empty_entries() -> None:
+    properties = at(SCHEMA["$ref"])["properties"]
+    for key, component in (
+        ("plugins", "PluginSection"),
+        ("schedulingProfiles", "ProfileSection"),
+    ):
+        assert properties[key]["anyOf"][0]["items"] == {"$ref": f"#/$defs/{component}"}
+
+
+class Undocumented(Plugin):
+    pass
+
+
+class OwnParams(Params, frozen=True):
+    odd: complex
+
+
+def test_types_of_ones_own_are_offered_even_without_a_word_on_them() -> None:
+    own = own_type("mine", Undocumented, OwnParams)
+    types = json_schema({**REGISTRY, **own})["$defs"]["PluginSection"]["properties"]["type"]
+    assert {"const": "mine", "description": ""} in types["anyOf"]

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from epp.config.document import read_document
 from epp.config.findings import ConfigError, Severity
 from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
+from epp.core.call import in_role
+from epp.core.plugin import PreRequest
 from epp.plugins.discovery.file import FileDiscovery
+from epp.plugins.scorers.prefix_cache import PrefixCacheScorer
+from epp.plugins.scorers.queue import QueueScorer
 from tests.config.told import errors, told
 from tests.fakes import endpoints, make_handle, make_request
 
@@ -168,7 +172,7 @@ HANDLER = "{type: single-profile-handler}"
             Q + "schedulingProfiles:\n- plugins: []",
             "c.yaml:3: schedulingProfiles[0]: SchedulingProfile must have a name",
         ),
-        (Q + TWO, "c.yaml:2: schedulingProfiles: no profile handler was specified; several"),
+        (Q + TWO, "c.yaml:2: schedulingProfiles: no profile handler was specified"),
         (
             f"plugins: [{HANDLER}]\n{TWO}",
             "c.yaml:2: schedulingProfiles: single profile handler is intended to be used with a "
@@ -176,8 +180,8 @@ HANDLER = "{type: single-profile-handler}"
         ),
         (
             f"plugins: [{HANDLER}, {{name: b, type: single-profile-handler}}]",
-            "c.yaml:1: plugins: only one profile handler is allowed. Both single-profile-handler "
-            "and b are profile handlers",
+            "c.yaml:1: plugins[1]: only one profile handler is allowed. Both "
+            "single-profile-handler and b are profile handlers",
         ),
         (
             "plugins: [{type: random-picker}, {type: max-score-picker}]",
@@ -211,7 +215,7 @@ HANDLER = "{type: single-profile-handler}"
         (
             NEW + "plugins: [{type: max-score-picker, parameters: {nope: 1}}]",
             'c.yaml:3: plugins[0].parameters.nope: unknown field "nope", no parameter of '
-            "max-score-picker; there are maxNumOfEndpoints",
+            "max-score-picker; there is only maxNumOfEndpoints",
         ),
         ("plugins: [{type: on}]", "c.yaml:1: plugins[0].type: Expected `str`, got `bool`"),
         ("plugins: [{type: 12}]", "c.yaml:1: plugins[0].type: Expected `str`, got `int`"),
@@ -263,11 +267,61 @@ def test_a_wrong_configuration_is_refused_with_place_and_rule(text: str, problem
     assert problem in found
 
 
-def test_a_profile_that_is_declared_twice_still_counts_twice() -> None:
-    assert [p[:60] for p in problems(Q + "schedulingProfiles:\n- name: a\n- name: a")] == [
-        "c.yaml:2: schedulingProfiles: no profile handler was specifi",
-        "c.yaml:4: schedulingProfiles[1]: the name 'a' has been speci",
+def test_two_profiles_of_one_name_lack_a_handler_besides() -> None:
+    assert problems(Q + "schedulingProfiles:\n- name: a\n- name: a") == [
+        "c.yaml:2: schedulingProfiles: no profile handler was specified; several profiles need one "
+        "such as disagg-profile-handler",
+        "c.yaml:4: schedulingProfiles[1]: the name 'a' has been specified for more than one "
+        "SchedulingProfile",
     ]
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        "{type: disagg-profile-handler, parameters: {deciders: 1}}",
+        "{type: disagg-profile-handler, params: {}}",
+    ],
+)
+def test_a_refused_handler_is_not_missed_besides(handler: str) -> None:
+    assert len(problems(f"plugins: [{handler}]\n{TWO}")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (
+            "plugins:\n- {type: queue-scorer, foo: 1, bar: 2}",
+            ["plugins[0].foo:", "plugins[0].bar:"],
+        ),
+        (
+            Q + in_a("{pluginRef: 1, weight: x, foo: 1}"),
+            [f"schedulingProfiles[0].plugins[0].{key}:" for key in ("pluginRef", "weight", "foo")],
+        ),
+        (
+            "flowControl: {maxBytes: [], maxRequests: x, saturationDetector: {pluginRef: zz}, "
+            "priorityBands: [{priority: x}, {foo: 1}]}",
+            [
+                "flowControl.maxBytes:",
+                "flowControl.maxRequests:",
+                "flowControl.saturationDetector.pluginRef:",
+                "flowControl.priorityBands[0].priority:",
+                "flowControl.priorityBands[1].foo:",
+            ],
+        ),
+        (
+            "dataLayer: {injectDefaults: no, sources: [{}], discovery: {pluginRef: zz}}",
+            ["dataLayer.sources[0]:", "dataLayer.discovery.pluginRef:"],
+        ),
+        (
+            "plugins:\n- type: queue-scorer\n- type: queue-scorer\n  parameters: 1\n"
+            "- {type: nope, name: queue-scorer}\n" + NEW,
+            ["plugins[1]:", "plugins[1].parameters:", "plugins[2]:", "plugins[2].type:"],
+        ),
+    ],
+)
+def test_no_problem_hides_another(text: str, places: list[str]) -> None:
+    assert [problem.split(" ")[1] for problem in problems(text)] == places
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -312,7 +366,7 @@ def test_parameter_names_are_matched_in_any_case(parameters: str, limit: int) ->
         (
             "plugins: [{type: random-picker, parameters: {nope: 1}}]",
             "c.yaml:1: plugins[0].parameters.nope: random-picker ignores this parameter; there "
-            "are maxNumOfEndpoints",
+            "is only maxNumOfEndpoints",
         ),
         (
             "plugins: [{type: queue-scorer, parameters: [1]}]",
@@ -328,8 +382,8 @@ def test_parameter_names_are_matched_in_any_case(parameters: str, limit: int) ->
         ),
         (
             "flowControl: {defaultRequestTTL: 60s}",
-            "c.yaml:1: flowControl.defaultRequestTTL: has no effect: the feature gate flowControl "
-            "is off",
+            "c.yaml:1: flowControl.defaultRequestTTL: has no effect: the feature gate "
+            "flowControl is off",
         ),
         (
             "plugins: [{type: utilization-detector, parameters: {headroom: 1.5}}]",
@@ -365,15 +419,15 @@ def test_plugins_are_found_by_role_in_the_order_of_their_declaration() -> None:
         "plugins: [{type: byte-prefix-cache-producer, name: p}, {type: queue-scorer},"
         " {type: byte-prefix-cache-producer, name: q}]"
     )
-    assert [plugin.name for plugin in loaded.plugins[:3]] == ["p", "queue-scorer", "q"]
+    assert [plugin.name for plugin in in_role(PreRequest, loaded.plugins)] == ["p", "q"]
     assert [plugin.name for plugin in loaded.endpoint_listeners] == ["p", "q"]
-    assert [plugin.name for plugin in loaded.producers] == ["p", "q"]
+    assert [plugin.name for plugin in in_role(QueueScorer, loaded.plugins)] == ["queue-scorer"]
 
 
 def test_profiles_share_a_plugin_instance() -> None:
     loaded = load("plugins: [{type: prefix-cache-scorer}]")
     (profile,) = loaded.scheduler.profiles.values()
-    assert profile.scorers[0].scorer is loaded.entries["prefix-cache-scorer"].plugin
+    assert [profile.scorers[0].scorer] == in_role(PrefixCacheScorer, loaded.plugins)
 
 
 def test_discovery_may_come_from_a_file() -> None:

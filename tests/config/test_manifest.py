@@ -1,112 +1,100 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from epp.config.check import check
-from epp.config.manifest import MAX_PARTS, parts
-from epp.core.plugin import REGISTRY
-from tests.config.told import OLD
+from epp.config.document import MAX_BYTES
+from epp.config.findings import Finding, Severity
+from epp.config.manifest import MAX_PARTS, Part, parts
 
-LITERAL = """\
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: plugins-config}
-data:
-  default-plugins.yaml: |
-    kind: EndpointPickerConfig
-    plugins:
-    - type: nope
-  other.yaml: |
-    a: 1
-  custom.yaml: |-
-
-    kind: EndpointPickerConfig
-    plugin: []
-"""
+CONFIG = "plugins:\n- type: nope\n"
+HEAD = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: m\ndata:\n"
 
 
-def found(text: str) -> list[str]:
-    """Where errors are, and the place: ``line:column place``."""
+def placed(text: str, line: int = 2, column: int = 3) -> list[tuple[str, int, int, str]]:
+    """Each part's name, and where a finding of this line and column is in the file."""
+    finding = Finding("f", line, column, Severity.ERROR, "plugins[0]", "wrong", "x")
+    found = [part.placed(finding) for part in parts(text)]
     return [
-        f"{f.line}:{f.column} {f.place}"
-        for part in parts(text)
-        for f in check(part, "f", REGISTRY, allow_experimental=True).findings
-        if f.severity == "error"
+        (part.name, f.line, f.column, f.place) for part, f in zip(parts(text), found, strict=True)
     ]
-
-
-@pytest.mark.parametrize(
-    "text", ["", "plugins: []", OLD, "kind: ConfigMap\ndata: {a: b}", "ConfigMap: [", "[ConfigMap]"]
-)
-def test_a_text_without_a_config_map_is_the_configuration(text: str) -> None:
-    (part,) = parts(text)
-    assert (part.text, part.name) == (text, "")
-
-
-def test_each_configuration_in_a_config_map_is_a_part_with_its_places() -> None:
-    assert [part.name for part in parts(LITERAL)] == ["default-plugins.yaml", "custom.yaml"]
-    assert found(LITERAL) == [
-        "8:7 default-plugins.yaml: plugins[0].type",
-        "14:5 custom.yaml: plugin",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("value", "places"),
-    [
-        ('"plugins:\\n- type: nope\\n"', ["4:6 a: plugins[0].type"]),
-        ("'plugins: [{type: nope}]'", ["4:6 a: plugins[0].type"]),
-        ("|2\n     plugins:\n     - type: nope", ["6:8 a: plugins[0].type"]),
-        ("|  # why\n    # EndpointPickerConfig\n    plugins: 7", ["6:5 a: plugins"]),
-        ("|\n\n\n       plugins: 7", ["7:8 a: plugins"]),
-        (">\n    plugins:\n      - type: nope", ["4:6 a: plugins[0].type"]),
-        ("|\n    plugins: ]", ["5:14 a"]),
-    ],
-)
-def test_every_way_to_write_a_text_has_its_places(value: str, places: list[str]) -> None:
-    assert found(f"# x\nkind: ConfigMap\ndata:\n  a: {value}\n") == places
-
-
-def test_other_line_breaks_count_as_yaml_counts_them() -> None:
-    assert found(LITERAL.replace("\n", "\r\n")) == found(LITERAL)
-    assert found(LITERAL.replace("plugins-config", "'a\u2028b'"))[0].startswith("9:7 ")
-
-
-def test_several_documents_may_hold_several_config_maps() -> None:
-    text = f"{LITERAL}---\nkind: Service\n---\n{LITERAL}"
-    first, second = found(LITERAL), found(text)[2:]
-    assert found(text)[:2] == first
-    assert second == ["25:7 default-plugins.yaml: plugins[0].type", "31:5 custom.yaml: plugin"]
-
-
-def test_json_is_yaml() -> None:
-    text = '{"kind": "ConfigMap",\n "data": {"a": "plugins: [{type: nope}]"}}'
-    assert found(text) == ["2:16 a: plugins[0].type"]
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "kind: ConfigMap\ndata: [x]",
-        "kind: ConfigMap\ndata: {? [a] : 'plugins: x'}",
-        "kind: ConfigMap\ndata: {a: [plugins]}",
-        "kind: ConfigMap\ndata: &a {b: *a}",
-        "kind: [ConfigMap]",
-        "kind: ConfigMap\n---\n]",
-        "ConfigMap",
+        "",
+        CONFIG,
+        "# a ConfigMap\n" + CONFIG,
+        "kind: ConfigMap",
+        "kind: ConfigMap\ndata:",
+        "kind: ConfigMap\ndata: [1]",
+        HEAD + "  other.yaml: |\n    a: 1\n",
+        HEAD + "  x: [plugins]\n",
+        "kind: ConfigMap\ndata: {a: ]",
+        "- ConfigMap",
+        "kind: Secret\ndata: {a: 'plugins: []'} # no ConfigMap",
+        "kind: ConfigMap " + "x" * MAX_BYTES,
+        "[" * 5000 + "ConfigMap",
     ],
 )
-def test_an_odd_manifest_has_a_part_all_the_same(text: str) -> None:
-    assert len(parts(text)) == 1
+def test_a_file_that_holds_no_other_is_the_configuration(text: str) -> None:
+    assert parts(text) == [Part(text)]
 
 
-def test_there_are_not_more_parts_than_anybody_reads() -> None:
-    held = "".join(f"  k{i}: 'plugins: []'\n" for i in range(2 * MAX_PARTS))
-    assert len(parts(f"kind: ConfigMap\ndata:\n{held}")) == MAX_PARTS
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (HEAD + "  c.yaml: |\n    plugins:\n    - type: nope\n", (8, 7)),
+        (HEAD + "  c.yaml: |-  # why\n      plugins:\n      - type: nope\n", (8, 9)),
+        (HEAD + "  c.yaml:\n    |\n    plugins:\n    - type: nope\n", (9, 7)),
+        (HEAD + "  c.yaml: |\n\n    # more\n    plugins:\n    - type: nope\n", (8, 7)),
+        (HEAD + "  c.yaml: |2\n      plugins:\n      - type: nope\n", (8, 7)),
+        (
+            HEAD.replace("\n", "\r\n") + "  c.yaml: |\r\n    plugins:\r\n    - type: nope\r\n",
+            (8, 7),
+        ),
+        (HEAD + '  c.yaml: "plugins:\\n- type: nope\\n"\n', (6, 11)),
+        (HEAD + "  c.yaml: 'plugins:\n\n    - type: nope'\n", (6, 11)),
+        (HEAD + "  c.yaml: >\n    plugins:\n\n    - type: nope\n", (6, 11)),
+        ('{"kind": "ConfigMap", "data": {"c.yaml": "plugins: []"}}', (1, 42)),
+    ],
+)
+def test_a_finding_is_placed_in_the_file(text: str, place: tuple[int, int]) -> None:
+    assert placed(text) == [("c.yaml", *place, "c.yaml: plugins[0]")]
 
 
-@given(st.text("ConfigMap plugns:dta|>'\"\n -{}[]&*#", max_size=60))
+def test_the_whole_of_a_part_has_the_name_of_its_key() -> None:
+    (part,) = parts(HEAD + "  c.yaml: |\n    plugins: []\n")
+    assert part.placed(Finding("f", 1, 1, Severity.ERROR, "", "x", "y")).place == "c.yaml"
+
+
+def test_every_entry_of_every_document_that_is_a_configuration_is_one() -> None:
+    first = HEAD + "  a: |\n    plugins: []\n  b: |\n    x: 1\n  c: |\n    plugins: []\n"
+    second = HEAD + "  d: |\n    kind: EndpointPickerConfig\n"
+    found = placed(f"{first}---\nkind: Service\n---\n{second}", 1, 1)
+    assert [(name, line) for name, line, _, _ in found] == [("a", 7), ("c", 11), ("d", 21)]
+
+
+def test_only_so_many_parts_are_looked_at() -> None:
+    text = HEAD + "".join(f"  c{i}: 'plugins:'\n" for i in range(MAX_PARTS + 5))
+    assert len(parts(text)) == MAX_PARTS
+
+
+@given(st.lists(st.sampled_from(["plugins:", "- type: x", "# a", "", "  "]), min_size=1))
+def test_what_a_literal_holds_stands_where_it_says(lines: list[str]) -> None:
+    text = "plugins:\n" + "\n".join(lines) + "\n"
+    manifest = yaml.safe_dump({"kind": "ConfigMap", "data": {"c": text}}, default_style="|")
+    rows = manifest.splitlines()
+    for part in parts(manifest):
+        for i, line in enumerate(part.text.splitlines(), start=1):
+            if line.strip() and not part.is_written_anew:
+                at = part.placed(Finding("f", i, 1, Severity.ERROR, "", "", ""))
+                assert rows[at.line - 1][at.column - 1 :].startswith(line)
+
+
+@given(st.text() | st.text("ConfigMap kind:data|>'\"\n -{}[]&*"))
 def test_any_text_has_parts(text: str) -> None:
-    assert parts(f"kind: ConfigMap\n{text}")
+    assert parts("kind: ConfigMap\ndata: " + text)

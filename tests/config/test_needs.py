@@ -5,143 +5,157 @@ from typing import Any
 
 import pytest
 
-from epp.config.findings import ConfigError
-from epp.config.load import load_config
 from epp.core.data import DataKey
-from epp.core.plugin import (
-    REGISTRY,
-    DataProducer,
-    Handle,
-    Params,
-    PluginType,
-    Stability,
-)
-from tests.config.told import NEW, errors, load, refusals
-from tests.fakes import make_handle
+from epp.core.endpoint import Endpoint
+from epp.core.plugin import DataProducer, Handle, Params, Plugin, PluginType
+from epp.core.request import InferenceRequest
+from tests.config.loading import NEW, OLD, load, own_type, refusals
+
+KEYS: dict[str, DataKey[int]] = {name: DataKey(name) for name in "abc"}
+KEYS["alpha"] = DataKey("alpha", default_producer="session-id-producer").of()
+KEYS["waiting"] = DataKey("latency", default_producer="predicted-latency-producer").of()
+KEYS["custom"] = DataKey("custom", default_producer="token-producer").of("mine")
+KEYS["nobody's"] = DataKey("nobody's", default_producer="step").of()
 
 
-@pytest.mark.parametrize(
-    ("plugins", "added"),
-    [
-        ("{type: queue-scorer}", []),
-        ("{type: prefix-cache-scorer}", ["approx-prefix-cache-producer", "token-producer"]),
-        ("{type: active-request-scorer}", ["inflight-load-producer", "token-producer"]),
-        (
-            "{type: prefix-cache-scorer}, {type: approx-prefix-cache-producer}",
-            ["token-producer"],
-        ),
-        (
-            "{type: token-producer, name: mine}, {type: prefix-cache-scorer}",
-            ["approx-prefix-cache-producer", "token-producer"],
-        ),
-        (
-            "{type: byte-prefix-cache-producer, name: mine}, "
-            "{type: prefix-cache-scorer, parameters: {prefixMatchInfoProducerName: mine}}",
-            [],
-        ),
-    ],
-)
-def test_what_is_needed_and_nobody_makes_is_added(plugins: str, added: list[str]) -> None:
-    entries = load(f"{NEW}plugins: [{plugins}]").entries
-    producers = [name for name, e in entries.items() if e.origin and name.endswith("-producer")]
-    assert sorted(producers) == sorted(added)
-    assert all(" needs " in entries[name].origin for name in added)
+class StepParams(Params, frozen=True):
+    needs: tuple[str, ...] = ()
+    may: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
 
 
-CUSTOM = "{type: prefix-cache-scorer, parameters: {prefixMatchInfoProducerName: mine}}"
+class Step(DataProducer):
+    """Needs, may read and makes what its parameters say."""
 
-
-@pytest.mark.parametrize(
-    ("plugins", "refusal"),
-    [
-        (CUSTOM, "needs prefix-match from mine, which is not declared"),
-        (
-            "{type: queue-scorer, name: mine}, " + CUSTOM,
-            "needs prefix-match from mine, which makes none",
-        ),
-        (
-            "{type: queue-scorer, name: approx-prefix-cache-producer}, {type: prefix-cache-scorer}",
-            "prefix-cache-scorer needs prefix-match, which nobody makes",
-        ),
-        (
-            "{type: precise-prefix-cache-producer, name: mine}, " + CUSTOM,
-            "plugin type 'precise-prefix-cache-producer' cannot be used",
-        ),
-        (
-            "{type: byte-prefix-cache-producer, name: mine, parameters: {blockSize: x}}, " + CUSTOM,
-            "blockSize: Expected `int`, got `str`",
-        ),
-    ],
-)
-def test_what_is_missing_for_good_is_told_once(plugins: str, refusal: str) -> None:
-    (found,) = refusals(f"{NEW}plugins: [{plugins}]")
-    assert refusal in found
-
-
-def test_producers_come_after_those_whose_data_they_read() -> None:
-    text = f"{NEW}plugins: [{{type: prefix-cache-scorer}}, {{type: approx-prefix-cache-producer}}]"
-    names = [producer.name for producer in load(text).producers]
-    assert names == ["token-producer", "approx-prefix-cache-producer"]
-
-
-KEY: DataKey[int] = DataKey("some-data")
-
-
-class LinkParams(Params, frozen=True):
-    after: str = ""
-
-
-class Link(DataProducer):
-    """Makes data out of what another one makes, if ``after`` says whose."""
-
-    def __init__(self, params: LinkParams, handle: Handle) -> None:
-        self._consumes = (KEY.of(params.after),) if params.after else ()
-        self._produces = (KEY.of(handle.name),)
+    def __init__(self, params: StepParams, handle: Handle) -> None:
+        self._params = params
 
     @property
     def consumes(self) -> Sequence[DataKey[Any]]:
-        return self._consumes
+        return [KEYS[name] for name in self._params.needs]
+
+    @property
+    def may_consume(self) -> Sequence[DataKey[Any]]:
+        return [KEYS[name] for name in self._params.may]
 
     @property
     def produces(self) -> Sequence[DataKey[Any]]:
-        return self._produces
+        return [KEYS[name] for name in self._params.makes]
+
+    def produce(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> None:
+        return None
 
 
-LINK = PluginType("link", LinkParams, Stability.BETA, Link, Link)
+STEP: dict[str, PluginType] = own_type("step", Step, StepParams, Step)
 
 
-def links(text: str) -> list[str]:
-    """The names of producers in their order, of ``b<a`` for b that reads what a makes."""
-    pairs = [link.partition("<")[::2] for link in text.split()]
-    plugins = "".join(
-        f"- {{type: link, name: {name}, parameters: {{after: '{other}'}}}}\n"
-        for name, other in pairs
+def steps(**parameters: str) -> str:
+    return "plugins:\n" + "".join(
+        f"- {{type: step, name: '{name}', parameters: {{{given}}}}}\n"
+        for name, given in parameters.items()
     )
-    config = load_config(
-        f"{NEW}plugins:\n{plugins}", "c.yaml", make_handle(), catalogue={**REGISTRY, "link": LINK}
-    )
-    return [producer.name for producer in config.producers]
 
 
 @pytest.mark.parametrize(
     ("text", "order"),
-    [("a b", "a b"), ("b<a a", "a b"), ("c<b b<a a d", "a b c d"), ("a<a", "a")],
+    [
+        (steps(x="makes: [a]", y="needs: [a]"), "xy"),
+        (steps(y="needs: [a]", x="makes: [a]"), "xy"),
+        (steps(y="may: [a]", x="makes: [a]"), "xy"),
+        (steps(z="needs: [a, b]", y="needs: [a], makes: [b]", x="makes: [a]"), "xyz"),
+        (steps(x="", y="", z=""), "xyz"),
+        (steps(x="needs: [a], makes: [a]"), "x"),
+        (steps(x="may: [c]"), "x"),
+    ],
 )
-def test_any_order_of_declaration_will_do(text: str, order: str) -> None:
-    assert links(text) == order.split()
+def test_a_producer_comes_after_those_whose_data_it_reads(text: str, order: str) -> None:
+    assert [producer.name for producer in load(text, STEP).producers] == list(order)
 
 
 @pytest.mark.parametrize(
-    ("text", "circle"), [("a<b b<a", "a -> b -> a"), ("x<a a<b b<c c<a", "a -> b -> c -> a")]
+    ("text", "problem"),
+    [
+        (
+            steps(x="needs: [a], makes: [b]", y="needs: [b], makes: [a]"),
+            "f:1: plugins: data producers need each other: x -> y -> x",
+        ),
+        (
+            steps(w="needs: [a]", x="may: [a], makes: [b]", y="may: [b], makes: [a]"),
+            "f:1: plugins: data producers need each other: y -> x -> y",
+        ),
+        (
+            steps(x="needs: [custom]"),
+            "f:2: plugins[0]: x needs custom from mine, which is not declared",
+        ),
+        (
+            steps(mine="", x="needs: [custom]"),
+            "f:3: plugins[1]: x needs custom from mine, which makes none",
+        ),
+        (
+            steps(step="", x='needs: ["nobody\'s"]'),
+            "f:3: plugins[1]: x needs nobody's, which nobody makes",
+        ),
+        (
+            steps(x="needs: [waiting]"),
+            "f:2: plugins[0]: plugin type 'predicted-latency-producer' cannot be used: it needs "
+            "predictions of latency, which this version does not make",
+        ),
+        (
+            "plugins:\n- {type: prefix-cache-scorer, parameters: {prefixMatchInfoProducerName: p}}",
+            "f:2: plugins[0]: prefix-cache-scorer needs prefix-match from p, which is not declared",
+        ),
+    ],
 )
-def test_a_circle_is_refused_and_shown(text: str, circle: str) -> None:
-    with pytest.raises(ConfigError) as raised:
-        links(text)
-    assert errors(raised.value.findings) == [
-        f"c.yaml:3: plugins: data producers need each other: {circle}"
-    ]
+def test_data_that_nobody_can_make_is_an_error_where_it_is_needed(text: str, problem: str) -> None:
+    assert refusals(text, STEP) == [problem]
 
 
-def test_a_chain_that_is_very_long_is_put_in_order_too() -> None:
-    text = " ".join([f"n{i}<n{i + 1}" for i in range(3000)] + ["n3000"])
-    assert links(text)[0] == "n3000"
+@pytest.mark.parametrize(
+    "producer",
+    [
+        "{type: step, name: mine, parameters: {makes: 1}}",
+        "{type: nope, name: mine}",
+        "{type: token-producer, name: mine, parameter: 1}",
+    ],
+)
+def test_a_refused_producer_is_not_missed_besides(producer: str) -> None:
+    text = f"{NEW}plugins: [{producer}, {{type: step, name: x, parameters: {{needs: [custom]}}}}]"
+    assert len(refusals(text, STEP)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "producers"),
+    [
+        (OLD + "plugins: [{type: queue-scorer}]", []),
+        (OLD + "plugins: [{type: prefix-cache-scorer}]", ["prefix-cache-scorer-index"]),
+        (
+            NEW + "plugins: [{type: active-request-scorer}]",
+            ["token-producer", "inflight-load-producer"],
+        ),
+        (
+            NEW + "plugins: [{type: prefix-cache-scorer}]",
+            ["token-producer", "approx-prefix-cache-producer"],
+        ),
+        (
+            NEW + "plugins: [{type: approx-prefix-cache-producer, name: other}, "
+            "{type: prefix-cache-scorer, parameters: {prefixMatchInfoProducerName: other}}]",
+            ["token-producer", "other"],
+        ),
+    ],
+)
+def test_the_default_producers_of_what_is_needed_are_added(text: str, producers: list[str]) -> None:
+    loaded = load(text)
+    assert [producer.name for producer in loaded.producers] == producers
+    added = [e for e in loaded.entries.values() if e.plugin in loaded.producers and e.origin]
+    assert all("needs" in e.origin or "index of" in e.origin for e in added)
+
+
+def test_any_plugin_may_need_data() -> None:
+    class Other(Plugin):
+        @property
+        def consumes(self) -> Sequence[DataKey[Any]]:
+            return [KEYS["custom"]]
+
+    problem = "f:1: plugins[0]: other needs custom from mine, which is not declared"
+    own = own_type("other", Other)
+    assert refusals("plugins: [{type: other, name: other}]", own) == [problem]

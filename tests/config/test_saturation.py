@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from epp.config.document import read_document
-from epp.config.findings import ConfigError, Findings, Severity
+from epp.config.findings import ConfigError, Findings, Places, Severity
 from epp.config.load import DEFAULT_CONFIG, LoadedConfig, load_config
 from epp.config.saturation import read_thresholds
 from epp.config.schema import SaturationSection
+from epp.core.call import in_role
 from epp.core.data import CycleData
 from epp.core.endpoint import Endpoint
 from epp.core.plugin import Filter
@@ -90,8 +90,7 @@ def test_the_two_rules_differ_where_one_endpoint_has_room() -> None:
 def test_a_declared_default_is_the_detector_and_one_that_nobody_declared_is_no_filter() -> None:
     parameters = "plugins: [{type: utilization-detector, parameters: {queueDepthThreshold: 50}}]"
     declared = load(NEW + parameters)
-    assert declared.entries["utilization-detector"].plugin is declared.saturation
-    assert isinstance(declared.saturation, UtilizationDetector)
+    assert in_role(UtilizationDetector, declared.plugins) == [declared.saturation]
     assert saturation(declared, waiting(5)) == 0.1
     (profile,) = load(NEW).scheduler.profiles.values()
     assert list(profile.filters) == []
@@ -121,8 +120,8 @@ def test_a_declared_default_is_the_detector_and_one_that_nobody_declared_is_no_f
         (
             "flowControl:\n  maxBytes: 4Gi\n  noEndpointRequestTTL: 0s\n  priorityBands: []\n",
             [
-                f"c.yaml:{line}: flowControl.{key}: has no effect: the feature gate flowControl is "
-                "off"
+                f"c.yaml:{line}: flowControl.{key}: has no effect: the feature "
+                "gate flowControl is off"
                 for line, key in (
                     (2, "maxBytes"),
                     (3, "noEndpointRequestTTL"),
@@ -174,11 +173,12 @@ def test_what_is_deprecated_or_has_no_effect_is_worth_a_notice(
         (
             "flowControl: {saturationDetector: {queueDepthThreshold: 5}}",
             "c.yaml:1: flowControl.saturationDetector.queueDepthThreshold: unknown field "
-            '"queueDepthThreshold"; there are pluginRef',
+            '"queueDepthThreshold"; there is only pluginRef',
         ),
         (
-            "flowControl: {maxByte: 1}",
-            "c.yaml:1: flowControl.maxByte: unknown field \"maxByte\"; did you mean 'maxBytes'?",
+            "flowControl: {enableEvictions: 1}",
+            'c.yaml:1: flowControl.enableEvictions: unknown field "enableEvictions"; did you mean '
+            "'enableEviction'?",
         ),
         (
             "saturationDetector: {metricsStalenessThreshold: 5}",
@@ -188,6 +188,11 @@ def test_what_is_deprecated_or_has_no_effect_is_worth_a_notice(
         (
             "saturationDetector: {metricsStalenessThreshold: soon}",
             "c.yaml:1: saturationDetector.metricsStalenessThreshold: expected a duration such as "
+            "200ms",
+        ),
+        (
+            OWN + BY_NEW + "saturationDetector: {metricsStalenessThreshold: soon}",
+            "c.yaml:3: saturationDetector.metricsStalenessThreshold: expected a duration such as "
             "200ms",
         ),
     ],
@@ -229,7 +234,7 @@ def test_every_wrong_parameter_is_told() -> None:
 def test_thresholds_outside_their_range_mean_the_default(
     section: SaturationSection | None, expected: Thresholds
 ) -> None:
-    assert read_thresholds(section, Findings(read_document("", "c.yaml").places)) == expected
+    assert read_thresholds(section, Findings(Places("c.yaml", {}))) == expected
 
 
 def test_variables_override_thresholds_and_nothing_else() -> None:

@@ -3,109 +3,105 @@ from __future__ import annotations
 import pytest
 
 from epp.config.document import read_document
-from epp.config.findings import Findings
-from epp.config.schema import KIND, NEW_GROUP, OLD_GROUP
-from epp.config.shape import FEATURE_GATES, Shape, read_gates, read_shape
-from tests.config.told import checked, errors, refusals, rules, told
+from epp.config.findings import ConfigError, Findings
+from epp.config.schema import ConfigSection, PluginSection
+from epp.config.shape import FEATURE_GATES, check_kind, read_gates, read_shape
+from tests.config.told import told
 
 
-def read(text: str) -> tuple[Shape, list[str]]:
-    document = read_document(text, "c.yaml")
+def shape(text: str) -> tuple[ConfigSection, dict[str, str], list[str]]:
+    document = read_document(text, "f")
     findings = Findings(document.places)
-    shape = read_shape(document, findings)
-    return shape, told(findings.all)
+    return (*read_shape(document, findings), told(findings.all))
 
 
-def test_a_wrong_entry_is_left_out_and_known_by_name() -> None:
-    shape, found = read(
-        "plugins: [{type: a}, {type: 1, name: b}, {type: c, x: 1}, 7]\n"
-        "schedulingProfiles: [{name: p}, {name: 1}]"
+def test_a_wrong_entry_is_left_out_and_its_name_is_kept() -> None:
+    config, refused, found = shape(
+        "plugins:\n- {type: a}\n- {type: b, nme: x}\n- {type: c, name: d, foo: 1}\n- 7\n- {name: 1}"
     )
-    assert [p and p.type for p in shape.config.plugins or ()] == ["a", None, None, None]
-    assert shape.refused == {"b", "c", ""}
-    assert [p and p.name for p in shape.config.scheduling_profiles or ()] == ["p", None]
-    assert len(found) == 4
-
-
-def test_every_problem_of_a_section_is_told() -> None:
-    _, found = read(
-        "schedulingProfiles: [{nam: p, plugins: [{pluginRef: 1, wait: 2}, {weight: x}]}]\n"
-        "dataLayer: {sources: [{}, {pluginRef: 3}], foo: 1}\n"
-    )
-    assert [problem.split(": ")[1] for problem in found] == [
-        "schedulingProfiles[0].nam",
-        "schedulingProfiles[0].plugins[0].pluginRef",
-        "schedulingProfiles[0].plugins[0].wait",
-        "schedulingProfiles[0].plugins[1].weight",
-        "dataLayer.sources[0]",
-        "dataLayer.sources[1].pluginRef",
-        "dataLayer.foo",
+    assert config.plugins == [PluginSection("a"), None, None, None, None]
+    assert refused == {"b": "b", "d": "c", "1": "None"}
+    assert [line.split(" ")[1] for line in found] == [
+        *("plugins[1].nme:", "plugins[2].foo:", "plugins[3]:", "plugins[4].name:")
     ]
 
 
-@pytest.mark.parametrize("text", ["plugins: x", "plugins: {type: x}", "[1]", "hello"])
-def test_without_a_list_of_plugins_no_reference_is_wrong(text: str) -> None:
-    if text.startswith("plugins"):
-        text += "\nschedulingProfiles: [{name: a, plugins: [{pluginRef: q}]}, {name: b}]"
-    assert len(refusals(text)) == 1
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a: 1\nplugin: []", ['f:1: a: unknown field "a"', "f:2: plugin: unknown field"]),
+        ("plugin: []", ["f:1: plugin: unknown field \"plugin\"; did you mean 'plugins'?"]),
+        ("[1]", ["f:1: expected a mapping at the top level"]),
+        ("", ["f:1: nothing is configured: any endpoint is picked"]),
+        ("{}", ["f:1: nothing is configured: any endpoint is picked"]),
+        ("plugins: []\n---\n", []),
+        ("plugins: []\n---\na: 1", ["f:1: only the first document is read"]),
+        ("featureGates: a\nplugins: 1", ["f:1: featureGates: Exp", "f:2: plugins: Expected"]),
+    ],
+)
+def test_what_is_wrong_at_the_top_is_told(text: str, found: list[str]) -> None:
+    _, _, lines = shape(text)
+    if text.endswith("---\n"):
+        lines = [line for line in lines if "first document" not in line]
+    assert len(lines) == len(found)
+    assert all(line.startswith(start) for line, start in zip(lines, found, strict=True))
 
 
-def test_profiles_that_cannot_be_read_are_not_none() -> None:
-    text = "schedulingProfiles: x\nplugins: [{type: random-picker}, {type: max-score-picker}]"
-    assert refusals(text) == ["c.yaml:1: schedulingProfiles: Expected `array | null`, got `str`"]
+OLD_VERSION, NEW_VERSION = "inference.networking.x-k8s.io/v1alpha1", "llm-d.ai/v1alpha1"
 
 
 @pytest.mark.parametrize(
-    ("head", "path"),
+    ("version", "kind", "place"),
     [
-        ("", None),
-        (f"kind: {KIND}", None),
-        (f"apiVersion: {OLD_GROUP}", None),
-        (f"apiVersion: {NEW_GROUP}\nkind: {KIND}", None),
-        ("kind: Pod\nspec: {}", "kind"),
-        ("apiVersion: v1\nkind: ConfigMap", "kind"),
-        ("kind: [x]", "kind"),
-        (f"apiVersion: v1\nkind: {KIND}", "apiVersion"),
-        ("apiVersion: llm-d.ai/v2", "apiVersion"),
+        (None, None, None),
+        (OLD_VERSION, "EndpointPickerConfig", None),
+        (NEW_VERSION, "EndpointPickerConfig", None),
+        (NEW_VERSION, None, None),
+        (None, "EndpointPickerConfig", None),
+        ("v1", "EndpointPickerConfig", "apiVersion"),
+        ("inference.networking.x-k8s.io/v1alpha2", None, "apiVersion"),
+        ("", "", None),
     ],
 )
-def test_another_kind_is_refused_once(head: str, path: str | None) -> None:
-    found = [f for f in checked(f"{head}\nplugins: []") if f.severity == "error"]
-    assert [(f.place, f.rule) for f in found] == ([(path, "wrong-kind")] if path else [])
+def test_both_groups_and_one_kind_are_known(
+    version: str | None, kind: str | None, place: str | None
+) -> None:
+    findings = Findings(read_document("", "f").places)
+    check_kind(ConfigSection(api_version=version, kind=kind), findings)
+    assert [finding.place for finding in findings.all] == ([] if place is None else [place])
+
+
+@pytest.mark.parametrize("text", ["kind: Pod", "kind: Pod\nspec: {}\nmetadata: {name: x}"])
+def test_of_another_kind_nothing_else_is_told(text: str) -> None:
+    document = read_document(text, "f")
+    with pytest.raises(ConfigError) as raised:
+        read_shape(document, Findings(document.places))
+    assert [(finding.place, finding.rule) for finding in raised.value.findings] == [
+        ("kind", "wrong-kind")
+    ]
 
 
 @pytest.mark.parametrize(
-    ("gate", "is_open"),
+    ("gates", "changed", "problems"),
     [
-        ("flowControl", True),
-        ("flowControl=true", True),
-        ("flowControl= T ", True),
-        ("flowControl=1", True),
-        ("flowControl=FALSE", False),
-        ("flowControl=0", False),
-        ("flowControl=", True),
+        ([], {}, []),
+        (["flowControl"], {"flowControl": True}, []),
+        (["flowControl= TRUE "], {"flowControl": True}, []),
+        (["flowControl=t", "flowControl=0"], {}, []),
+        (["haPopulateNonLeaderDatastore=F"], {"haPopulateNonLeaderDatastore": False}, []),
+        (["dataLayer", "dataLayer"], {"dataLayer": True}, []),
+        (["foo"], {}, ["foo is an unregistered Feature Gate; there are dataLayer, flowControl, "]),
+        (["flowcontrol"], {}, ["flowcontrol is an unregistered Feature Gate; did you mean 'flowC"]),
+        ([" flowControl"], {}, [" flowControl is an unregistered Feature Gate".strip()]),
+        (["flowControl="], {}, ["is not a valid value for the feature gate flowControl"]),
+        (["flowControl=yes"], {}, ["yes is not a valid value for the feature gate flowControl"]),
     ],
 )
-def test_a_gate_is_open_or_shut(gate: str, is_open: bool) -> None:
-    findings = Findings(read_document("", "c.yaml").places)
-    assert read_gates([gate], findings) == {**FEATURE_GATES, "flowControl": is_open}
-    assert errors(findings.all) == []
-
-
-@pytest.mark.parametrize("gate", ["flowcontrol", " flowControl", "flowControl=maybe", "foo", ""])
-def test_a_gate_that_nobody_knows_is_refused(gate: str) -> None:
-    findings = Findings(read_document("", "c.yaml").places)
-    assert read_gates([gate], findings) == FEATURE_GATES
-    assert len(errors(findings.all)) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "rule"),
-    [
-        ("", "empty-configuration"),
-        ("null", "empty-configuration"),
-        ("plugins: []\n---\na: 1", "more-documents"),
-    ],
-)
-def test_what_is_hardly_meant_is_told(text: str, rule: str) -> None:
-    assert rules(text) == [rule]
+def test_gates_are_opened_and_closed(
+    gates: list[str], changed: dict[str, bool], problems: list[str]
+) -> None:
+    findings = Findings(read_document("", "f").places)
+    assert read_gates(gates, findings) == FEATURE_GATES | changed
+    wrong = [finding.text for finding in findings.all if finding.severity == "error"]
+    assert len(wrong) == len(problems)
+    assert all(text.startswith(start) for text, start in zip(wrong, problems, strict=True))

@@ -1,207 +1,254 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated
 
-import msgspec
 import pytest
+from msgspec import Meta
 
-from epp.config.findings import ConfigError
-from epp.config.load import LoadedConfig, load_config
+from epp.config.findings import Severity
+from epp.config.load import LoadedConfig
+from epp.core.data import DataKey
 from epp.core.endpoint import Endpoint
 from epp.core.errors import ParameterError
-from epp.core.plugin import (
-    REGISTRY,
-    Handle,
-    Params,
-    Plugin,
-    PluginName,
-    PluginType,
-    Scorer,
-    Stability,
-)
+from epp.core.plugin import Handle, NoParams, Params, Plugin, PluginName, PluginType, Scorer
 from epp.core.request import InferenceRequest
-from tests.config.told import NEW, checked, errors, load, refusals, told
-from tests.fakes import make_handle
+from tests.config.loading import NEW, OLD, load, own_type, refusals
+from tests.config.told import told
 
 
-class LinkParams(Params, frozen=True):
-    after: PluginName = PluginName("")
-    value: int = 0
+class NamingParams(Params, frozen=True):
+    other: Annotated[PluginName | None, Meta(description="Another plugin.")] = None
+    size: int = 0
 
 
-class Link(Scorer):
-    """Knows the plugin that it names; fails where its value says so."""
+class Naming(Scorer):
+    """Names another plugin, and remembers which were there when it was made."""
 
-    def __init__(self, params: LinkParams, handle: Handle) -> None:
-        if params.value == 1:
-            raise ParameterError("value", "must not be 1")
-        if params.value == 2:
-            raise RuntimeError("out\nof order")
-        self.named = handle.plugins[params.after] if params.after else None
+    def __init__(self, params: NamingParams, handle: Handle) -> None:
+        if params.size < 0:
+            raise ParameterError("size", "must not be negative")
+        if params.size > 99:
+            raise ParameterError("", "is too large altogether")
+        self.params = params
+        self.made_before = list(handle.plugins)
 
     def score(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> Sequence[float]:
-        return [0.0 for _ in endpoints]
+        return [0.0] * len(endpoints)
 
 
-LINK = PluginType("link", LinkParams, Stability.BETA, Link, Link, aliases=("chain",))
-OWN = msgspec.structs.replace(LINK, name="own-link", aliases=(), origin="/plugins/mine.py")
-OLDER = msgspec.structs.replace(LINK, name="older", aliases=(), deprecated="use link")
-CATALOGUE = {**REGISTRY, "link": LINK, "own-link": OWN, "older": OLDER}
+NAMING = own_type("naming", Naming, NamingParams, Naming)
 
 
-class Made(NamedTuple):
-    """What came of a text."""
-
-    config: LoadedConfig | None
-    errors: list[str]
-
-
-def links(text: str, before: LoadedConfig | None = None, kind: str = "link") -> Made:
-    """Plugins such as ``a b<a c:3``: c has the value 3, b names a."""
-    lines = [f"{NEW}plugins:\n"]
-    for word in text.split():
-        rest, _, value = word.partition(":")
-        name, _, after = rest.partition("<")
-        lines.append(
-            f"- {{type: {kind}, name: {name}, parameters: {{after: '{after}', "
-            f"value: {value or 0}}}}}\n"
-        )
-    try:
-        config = load_config(
-            "".join(lines), "c.yaml", make_handle(), catalogue=CATALOGUE, before=before
-        )
-    except ConfigError as error:
-        return Made(None, errors(error.findings))
-    return Made(config, [])
+def naming(**others: str) -> str:
+    entries = [
+        f"- {{type: naming, name: {name}, parameters: {{{parameters}}}}}\n"
+        for name, parameters in others.items()
+    ]
+    return "plugins:\n" + "".join(entries)
 
 
-def plugins(made: Made) -> dict[str, Plugin]:
-    assert made.config is not None, made.errors
-    return {name: entry.plugin for name, entry in made.config.entries.items()}
+def made(loaded: LoadedConfig, name: str) -> Naming:
+    plugin = loaded.entries[name].plugin
+    assert isinstance(plugin, Naming)
+    return plugin
 
 
-@pytest.mark.parametrize("text", ["a b<a c<b", "c<b b<a a", "b<a c<b a", "b<a c<a a"])
-def test_a_plugin_is_made_after_those_it_names_and_stays_in_its_place(text: str) -> None:
-    made = plugins(links(text))
-    assert list(made)[:3] == [word[0] for word in text.split()]
-    for word in text.split():
-        link = made[word[0]]
-        assert isinstance(link, Link)
-        assert link.named is (made[word[2:]] if word[2:] else None)
+def test_a_plugin_is_made_after_those_that_it_names_and_keeps_its_place() -> None:
+    loaded = load(naming(a="other: c", b="", c="other: d", d=""), NAMING)
+    assert list(loaded.entries)[:4] == ["a", "b", "c", "d"]
+    assert {"c", "d"} <= set(made(loaded, "a").made_before)
+    assert made(loaded, "c").made_before == ["d"]
 
 
 @pytest.mark.parametrize(
     ("text", "problems"),
     [
-        ("a<b", ["plugins[0].parameters.after: b is a reference to an undefined Plugin"]),
-        ("a<a", ["plugins[0].parameters.after: plugins name each other: a -> a"]),
-        ("a<b b<a", ["plugins[1].parameters.after: plugins name each other: a -> b -> a"]),
-        ("x<a a<b b<a y", ["plugins[2].parameters.after: plugins name each other: a -> b -> a"]),
-        ("b<a a:1", ["plugins[1].parameters.value: must not be 1"]),
-        ("c<b b<a a:x", ["plugins[2].parameters.value: Expected `int`, got `str`"]),
-        ("a a b<a", ["plugins[1]: plugin name 'a' used more than once"]),
+        (
+            naming(a="other: a"),
+            ["f:2: plugins[0].parameters.other: plugins name each other: a -> a"],
+        ),
+        (
+            naming(a="other: b", b="other: c", c="other: b"),
+            ["f:4: plugins[2].parameters.other: plugins name each other: b -> c -> b"],
+        ),
+        (
+            naming(a="other: zz", b=""),
+            [
+                "f:2: plugins[0].parameters.other: zz is a reference to an undefined Plugin; "
+                "there are a, b"
+            ],
+        ),
+        (naming(a="other: b", b="size: -1"), ["f:3: plugins[1].parameters.size: must not be ne"]),
+        (naming(a="size: 100"), ["f:2: plugins[0].parameters: is too large altogether"]),
+        (
+            naming(**{f"n{i}": f"other: n{i + 1}" for i in range(60)}, n60=""),
+            ["f:52: plugins[50].parameters.other: more than 50 plugins name each the next"],
+        ),
+        (
+            "plugins:\n- {type: disagg-profile-handler, parameters: {deciders: {prefill: x}}}\n"
+            "- {type: always-disagg-pd-decider, name: x, foo: 1}",
+            ['f:3: plugins[1].foo: unknown field "foo"'],
+        ),
+        (
+            "plugins:\n- {type: disagg-profile-handler, parameters: {deciders: {prefill: "
+            "always-disagg-pd-decider}}}\n- {type: always-disagg-pd-decider, name: x}",
+            [
+                "f:2: plugins[0].parameters.deciders.prefill: always-disagg-pd-decider is a "
+                "reference to an undefined Plugin; the one of this type is called 'x'"
+            ],
+        ),
+        (naming(a="other: 7"), ["f:2: plugins[0].parameters.other: "]),
+        ("plugins: [{}]", ["f:1: plugins[0]: plugin definition for '' is missing a type"]),
+        (
+            "plugins:\n- type: queue-scorer\n- type: queue-scorer",
+            ["f:3: plugins[1]: plugin name 'queue-scorer' used more than once"],
+        ),
+        (
+            "plugins: [{type: queue-scorre}]",
+            [
+                "f:1: plugins[0].type: plugin type 'queue-scorre' is not found in registry; did "
+                "you mean 'queue-scorer'?"
+            ],
+        ),
+        (
+            "plugins: [{type: latency-scorer}]",
+            [
+                "f:1: plugins[0].type: plugin type 'latency-scorer' cannot be used: it needs "
+                "predictions of latency, which this version does not make"
+            ],
+        ),
     ],
 )
-def test_who_cannot_be_made_is_told_once(text: str, problems: list[str]) -> None:
-    found = [problem.partition(": ")[2] for problem in links(text).errors]
-    assert [one.startswith(start) for one, start in zip(found, problems, strict=True)] == [True]
+def test_a_wrong_declaration_is_refused_once(text: str, problems: list[str]) -> None:
+    found = refusals(text, NAMING)
+    assert len(found) == len(problems)
+    assert all(told.startswith(problem) for told, problem in zip(found, problems, strict=True))
 
 
-def test_a_chain_of_plugins_has_an_end() -> None:
-    text = " ".join([f"n{i}<n{i + 1}" for i in range(3000)] + ["n3000"])
-    found = links(text).errors
-    assert found
-    assert all("more than 100 plugins name one another" in problem for problem in found)
-    in_order = " ".join(reversed(text.split()))
-    assert links(in_order).errors == []
-
-
-def test_a_name_that_no_shape_could_be_read_of_is_not_undefined() -> None:
-    text = (
-        "plugins:\n- {type: always-disagg-pd-decider, name: d, x: 1}\n"
-        "- {type: disagg-profile-handler, parameters: {deciders: {prefill: d}}}\n"
-        "- {name: e}\nschedulingProfiles: [{name: a, plugins: [{pluginRef: e}]}]\n"
-    )
-    assert [problem.split(": ")[1] for problem in refusals(text)] == ["plugins[0].x", "plugins[2]"]
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "kept"),
-    [
-        ("a b", "a b", "ab"),
-        ("a b", "b a", "ab"),
-        ("a b", "a:3 b", "b"),
-        ("a", "a b", "a"),
-        ("a b<a", "a b<a", "ab"),
-        ("a b<a", "a:3 b<a", ""),
-        ("a b<a c<b d", "a:3 b<a c<b d", "d"),
-        ("a b<a", "b<a a", "ab"),
-        ("a b<a c", "a b<c c", "ac"),
-        ("a b<a", "a b", "a"),
-        ("a", "x", ""),
-    ],
-)
-def test_what_is_as_before_goes_on_and_nothing_else_does(
-    before: str, after: str, kept: str
+@pytest.mark.parametrize("group", [OLD, NEW])
+def test_an_experimental_type_needs_a_flag_and_its_parameters_are_read_all_the_same(
+    group: str,
 ) -> None:
-    first = links(before)
-    old, new = plugins(first), plugins(links(after, before=first.config))
-    same = [name for name in new if len(name) == 1 and old.get(name) is new[name]]
-    assert "".join(sorted(same)) == kept
-
-
-def test_plugins_that_were_added_go_on_too_and_another_type_of_that_name_does_not() -> None:
-    first = links("a")
-    assert (
-        plugins(links("a", first.config))["max-score-picker"] is plugins(first)["max-score-picker"]
-    )
-    assert plugins(links("a", first.config, kind="own-link"))["a"] is not plugins(first)["a"]
-
-
-def test_a_plugin_of_ones_own_that_cannot_be_made_is_a_problem_with_one_line() -> None:
-    assert links("a:2", kind="own-link").errors == [
-        "c.yaml:4: plugins[0]: own-link of /plugins/mine.py cannot be made: RuntimeError: "
-        "out of order"
+    text = group + "plugins: [{type: session-affinity-scorer, parameters: {PARAMETERS}}]"
+    right, wrong = text.replace("{PARAMETERS}", "{}"), text.replace("{PARAMETERS}", "[1]")
+    assert refusals(right) == [
+        "f:3: plugins[0].type: plugin 'session-affinity-scorer' (type: 'session-affinity-scorer') "
+        "has Alpha stability level, but command line flag --allow-experimental-plugins is not set"
     ]
-    assert links("a:1", kind="own-link").errors == [
-        "c.yaml:4: plugins[0].parameters.value: must not be 1"
-    ]
-    with pytest.raises(RuntimeError):
-        links("a:2")
+    assert len(refusals(wrong)) == 2
+    load(right, allow_experimental=True)
 
 
 @pytest.mark.parametrize(
-    ("kind", "warning"),
+    ("declared", "notice"),
     [
-        ("chain", "chain is deprecated, use link"),
-        ("older", "older is deprecated, use link"),
+        ("tokenizer", "tokenizer is deprecated, use token-producer"),
+        ("by-label-selector", "by-label-selector is deprecated, use label-selector-filter"),
+        (
+            "prefill-header-handler",
+            "prefill-header-handler is deprecated, use disagg-profile-handler, which sets these "
+            "headers itself",
+        ),
     ],
 )
-def test_an_older_name_is_accepted_with_a_warning(kind: str, warning: str) -> None:
-    config = links("a", kind=kind).config
-    assert config is not None
-    assert told(config.findings) == [f"c.yaml:4: plugins[0].type: {warning}"]
+def test_an_older_name_of_a_type_is_deprecated(declared: str, notice: str) -> None:
+    text = f"plugins: [{{type: {declared}}}]"
+    loaded = load(text, allow_experimental=True)
+    assert f"f:1: plugins[0].type: {notice}" in told(loaded.findings, Severity.WARNING)
 
 
-def test_alpha_plugins_need_a_flag() -> None:
-    text = "plugins:\n- name: s\n  type: session-affinity-scorer\n"
-    assert load(text).findings == ()
-    with pytest.raises(ConfigError) as raised:
-        load_config(text, "c.yaml", make_handle())
-    assert errors(raised.value.findings) == [
-        "c.yaml:3: plugins[0].type: plugin 's' (type: 'session-affinity-scorer') has Alpha "
-        "stability level, but command line flag --allow-experimental-plugins is not set"
+BASE = naming(a="other: b", b="other: c", c="size: 1", d="size: 1")
+
+
+@pytest.mark.parametrize(
+    ("after", "kept"),
+    [
+        (BASE, "abcd"),
+        ("# a comment\n" + BASE, "abcd"),
+        (naming(d="size: 1", c="size: 1", b="other: c", a="other: b"), "abcd"),
+        (naming(a="other: b", b="other: c", c="size: 2", d="size: 1"), "d"),
+        (naming(a="other: b", b="other: d", c="size: 1", d="size: 1"), "cd"),
+        (naming(a="other: b, size: 3", b="other: c", c="size: 1", d=""), "bc"),
+        (naming(a="", c="size: 1", e=""), "c"),
+        (naming(d="SIZE: 1"), "d"),
+    ],
+)
+def test_what_is_unchanged_is_kept_and_what_names_something_new_is_not(
+    after: str, kept: str
+) -> None:
+    before = load(BASE, NAMING)
+    loaded = load(after, NAMING, before)
+    same = [
+        name
+        for name, entry in loaded.entries.items()
+        if name in before.entries and len(name) == 1 and entry.plugin is before.entries[name].plugin
     ]
+    assert sorted(same) == list(kept)
 
 
-def test_a_default_never_replaces_what_bears_its_name() -> None:
-    text = "plugins: [{type: queue-scorer, name: max-score-picker}]"
-    assert list(load(text).entries)[:2] == ["max-score-picker", "max-score-picker-default"]
+def test_plugins_added_by_default_are_kept_as_well() -> None:
+    before = load("plugins: [{type: prefix-cache-scorer}]")
+    loaded = load("plugins: [{type: queue-scorer}, {type: prefix-cache-scorer}]", None, before)
+    for name in ("prefix-cache-scorer", "prefix-cache-scorer-index", "max-score-picker"):
+        assert loaded.entries[name].plugin is before.entries[name].plugin
 
 
-def test_many_wrong_names_in_a_large_file_are_told_soon() -> None:
-    names = ", ".join(f"{{type: queue-scorer, name: some-name-{i}}}" for i in range(9000))
-    references = ", ".join(f"{{pluginRef: any-name-{i}}}" for i in range(300))
-    text = f"plugins: [{names}]\nschedulingProfiles: [{{name: a, plugins: [{references}]}}]"
-    assert len([f for f in checked(text) if f.severity == "error"]) == 201
+def test_a_plugin_of_a_changed_type_is_made_anew() -> None:
+    before = load(BASE, NAMING)
+    loaded = load(BASE, own_type("naming", Naming, NamingParams, Naming), before)
+    assert all(loaded.entries[n].plugin is not before.entries[n].plugin for n in "abcd")
+
+
+def test_a_refused_configuration_leaves_the_one_before_as_it_was() -> None:
+    before = load(BASE, NAMING)
+    plugins = list(before.plugins)
+    with pytest.raises(Exception, match="zz"):
+        load(naming(a="other: zz", b="other: c"), NAMING, before)
+    assert before.plugins == plugins
+
+
+class BrokenKeys(Naming):
+    @property
+    def consumes(self) -> Sequence[DataKey[int]]:
+        raise RuntimeError("no keys\nat all")
+
+
+class BrokenRules(Params, frozen=True):
+    def problems(self) -> list[tuple[str, str]]:
+        raise RuntimeError("no rules")
+
+
+class BrokenHints(Params, frozen=True):
+    def hints(self) -> list[tuple[str, str]]:
+        raise RuntimeError("no hints")
+
+
+def _raise(_params: Params, _handle: Handle) -> Plugin:
+    raise ZeroDivisionError("division by zero")
+
+
+def _nothing(_params: Params, _handle: Handle) -> Plugin:
+    return None  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("own", "reason"),
+    [
+        (own_type("mine", Naming, NoParams, _raise), "ZeroDivisionError: division by zero"),
+        (own_type("mine", Naming, NoParams, _nothing), "AttributeError: "),
+        (own_type("mine", BrokenKeys, NamingParams, BrokenKeys), "RuntimeError: no keys at all"),
+        (own_type("mine", Naming, BrokenRules), "RuntimeError: no rules"),
+        (own_type("mine", Naming, BrokenHints), "RuntimeError: no hints"),
+    ],
+)
+def test_a_plugin_of_ones_own_that_raises_is_a_finding(
+    own: dict[str, PluginType], reason: str
+) -> None:
+    (problem,) = refusals("plugins:\n- type: mine\n", own)
+    assert problem.startswith(f"f:2: plugins[0]: mine of own.py cannot be made: {reason}")
+
+
+def test_a_built_in_plugin_that_raises_is_a_programming_error() -> None:
+    with pytest.raises(ZeroDivisionError):
+        load("plugins: [{type: mine}]", own_type("mine", Naming, NoParams, _raise, origin=""))

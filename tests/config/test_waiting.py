@@ -4,24 +4,17 @@ import pytest
 
 from epp.config.waiting import WAITING
 from epp.core.plugin import REGISTRY
-from tests.config.told import refusals
+from tests.config.loading import NEW, refusals
 
 
-def test_no_type_that_is_waited_for_is_there() -> None:
-    names = {name for t in REGISTRY.values() for name in (t.name, *t.aliases)}
-    assert names & WAITING.keys() == set()
+def test_no_type_that_there_is_waits() -> None:
+    there = {*REGISTRY, *(alias for declared in REGISTRY.values() for alias in declared.aliases)}
+    assert not there & WAITING.keys()
 
 
-@pytest.mark.parametrize("name", sorted(WAITING))
-def test_whoever_declares_one_learns_why_it_cannot_be_used(name: str) -> None:
-    assert refusals(f"plugins: [{{type: {name}, parameters: {{any: 1}}}}]") == [
-        f"c.yaml:1: plugins[0].type: plugin type '{name}' cannot be used: {WAITING[name]}"
-    ]
-
-
-def test_whoever_refers_to_one_that_was_refused_hears_no_more_of_it() -> None:
-    text = (
-        "plugins: [{type: latency-scorer}]\n"
-        "schedulingProfiles: [{name: a, plugins: [{pluginRef: latency-scorer}]}]"
+@pytest.mark.parametrize("type_name", sorted(WAITING))
+def test_who_names_a_waiting_type_is_told_why(type_name: str) -> None:
+    (problem,) = refusals(NEW + f"plugins: [{{type: {type_name}, parameters: {{any: 1}}}}]")
+    assert problem == (
+        f"f:3: plugins[0].type: plugin type '{type_name}' cannot be used: {WAITING[type_name]}"
     )
-    assert len(refusals(text)) == 1

@@ -50,9 +50,9 @@ def as_json(*entries: Any) -> bytes:
     return msgspec.json.encode({"endpoints": entries})
 
 
-def told(error: EndpointsFileError) -> str:
-    """The findings without columns, severity and rule, which are always the same."""
-    return re.sub(r":\d+: error: (.*?) \[endpoints-file\]", r": \1", str(error))
+def short(error: EndpointsFileError) -> str:
+    """``file:line: place: text``: without column, severity and rule."""
+    return re.sub(r":\d+: error: (.*) \[endpoints-file\]$", r": \1", str(error))
 
 
 def test_a_file_lists_endpoints(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_wrong_entry_is_refused(changes: dict[str, Any], problem: str) -> None
         content = as_json({"address": "10.0.0.1", "port": "8000"})
     with pytest.raises(EndpointsFileError) as error:
         parse_endpoints(content, "f")
-    assert told(error.value) == problem
+    assert short(error.value) == problem
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ def test_a_wrong_entry_is_refused(changes: dict[str, Any], problem: str) -> None
 def test_a_wrong_file_is_refused(content: bytes, problem: str) -> None:
     with pytest.raises(EndpointsFileError) as error:
         parse_endpoints(content, "f")
-    assert told(error.value) == problem
+    assert short(error.value) == problem
 
 
-def test_all_problems_are_told_at_once_with_their_places() -> None:
+def test_all_problems_are_told_at_once_with_their_lines() -> None:
     content = (
         b"endpoints:\n- name: a\n  address: x\n  port: 1\n- name: b\n  address: ::1\n  port: y\n"
     )

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf, nan
 from typing import Any
 
@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from epp.core.call import STRIKES
 from epp.core.decision import FilterRun, ScorerRun
 from epp.core.endpoint import Endpoint
 from epp.core.errors import ResourceExhaustedError
 from epp.core.plugin import Filter, Picker, Scorer
 from epp.core.request import InferenceRequest
 from epp.scheduling.profile import Profile, WeightedScorer
-from tests.fakes import FakeProbe, endpoints, make_request
+from tests.fakes import FakeProbe, endpoints, make_endpoint, make_request
 
 
 class KeepShorterThan(Filter):
@@ -147,3 +148,109 @@ def test_a_total_stays_within_the_weights_whatever_scorers_say(
     least = sum(weight for _, weight in said if weight < 0)
     most = sum(weight for _, weight in said if weight > 0)
     assert all(least - 1e-9 <= total <= most + 1e-9 for total in run.totals)
+
+
+class Does(Filter, Scorer, Picker):
+    """Does in each role what it is told to do."""
+
+    type = "does"
+
+    def __init__(self, does: Callable[..., Any]) -> None:
+        self._does = does
+        self.times = 0
+
+    def filter(
+        self, request: InferenceRequest, endpoints: Sequence[Endpoint]
+    ) -> Sequence[Endpoint]:
+        kept: Sequence[Endpoint] = self._told(endpoints)
+        return kept
+
+    def score(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> Sequence[float]:
+        scores: Sequence[float] = self._told(endpoints)
+        return scores
+
+    def pick(self, endpoints: Sequence[Endpoint], totals: Sequence[float]) -> Sequence[Endpoint]:
+        picked: Sequence[Endpoint] = self._told(endpoints)
+        return picked
+
+    def _told(self, endpoints: Sequence[Endpoint]) -> Any:
+        self.times += 1
+        return self._does(endpoints)
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def raise_it(_endpoints: Sequence[Endpoint]) -> Any:
+        raise error
+
+    return raise_it
+
+
+STRANGER = make_endpoint("stranger")
+BREAKS = [raising(ValueError()), raising(ResourceExhaustedError("no")), lambda _given: 7]
+
+
+@pytest.mark.parametrize("does", [*BREAKS, lambda given: [*given, STRANGER], lambda _given: "ab"])
+def test_a_filter_that_fails_removes_nobody(does: Callable[..., Any]) -> None:
+    probe = FakeProbe()
+    a, b = endpoints(1, 2)
+    run = profile(filters=[Does(does), KeepShorterThan(2)], probe=probe).run(make_request(), [a, b])
+    assert (run.scored, run.failed) == ((a,), ("does",))
+    assert [filter_run.plugin for filter_run in run.filters] == ["shorter"]
+    assert [(point, name) for point, _, name, _ in probe.plugin_failures] == [("Filter", "does")]
+
+
+def test_a_filter_can_neither_double_nor_replace_nor_reorder_endpoints() -> None:
+    a, b, c = endpoints(1, 2, 3)
+    other = make_endpoint("a", address="10.9.9.9")
+    run = profile(filters=[Does(lambda _given: [c, other, a, c])]).run(make_request(), [a, b, c])
+    assert run.scored == (a, c)
+    assert run.filters == (FilterRun("does", (b,)),)
+
+
+@pytest.mark.parametrize(
+    "does", [*BREAKS, lambda given: [1.0], lambda given: ["1"] * len(given), lambda _given: None]
+)
+def test_a_scorer_that_fails_gives_nothing(does: Callable[..., Any]) -> None:
+    probe = FakeProbe()
+    scorers = (Does(does), 5.0), (Fixed(0.0, 1.0), 1.0)
+    run = profile(*scorers, probe=probe).run(make_request(), endpoints(1, 2))
+    assert (run.totals, run.failed) == ((0.0, 1.0), ("does",))
+    assert [scorer_run.plugin for scorer_run in run.scorers] == ["fixed"]
+    assert [(point, name) for point, _, name, _ in probe.plugin_failures] == [("Scorer", "does")]
+
+
+def picking(does: Callable[..., Any], probe: FakeProbe) -> tuple[Profile, Does]:
+    picker = Does(does)
+    scorers = [WeightedScorer(Fixed(0.1, 0.9, 0.9), 1.0)]
+    return Profile("p", filters=[], scorers=scorers, picker=picker, probe=probe), picker
+
+
+@pytest.mark.parametrize(
+    "does",
+    [*BREAKS, lambda _given: [], lambda _given: [STRANGER], lambda given: [given[0], STRANGER]],
+)
+def test_instead_of_a_picker_that_fails_the_first_of_the_best_wins(
+    does: Callable[..., Any],
+) -> None:
+    probe = FakeProbe()
+    a, b, c = endpoints(1, 2, 3)
+    run = picking(does, probe)[0].run(make_request(), [a, b, c])
+    assert (run.picked, run.failed) == ((b,), ("does",))
+    assert [(point, name) for point, _, name, _ in probe.plugin_failures] == [("Picker", "does")]
+
+
+def test_plugins_over_their_budget_are_called_no_more() -> None:
+    probe = FakeProbe()
+    a, b = endpoints(1, 2)
+    filters, scorer, picker = Does(lambda given: given[:1]), Does(lambda given: [1.0]), Does(list)
+    for plugin in (filters, scorer, picker):
+        plugin.budget_seconds = -1.0
+    made = Profile(
+        "p", filters=[filters], scorers=[WeightedScorer(scorer, 1.0)], picker=picker, probe=probe
+    )
+    for _ in range(STRIKES + 3):
+        run = made.run(make_request(), [a, b])
+    assert [plugin.times for plugin in (filters, scorer, picker)] == [STRIKES] * 3
+    assert (run.scored, run.totals, run.picked) == ((a, b), (0.0, 0.0), (a,))
+    assert run.failed == ("does",) * 3
+    assert sorted(point for point, _ in probe.set_aside) == ["Filter", "Picker", "Scorer"]

@@ -55,7 +55,10 @@ ENDPOINTS = 'endpoints:\n- {name: a, address: 127.0.0.1, port: "8001"}\n'
         (
             ["--endpoints-file", "good.yaml", "--config-text", "plugins:\n- type: nope"],
             1,
-            ["--config-text:2: plugins[0].type: plugin type 'nope' is not found in registry"],
+            [
+                "--config-text:2:3: error: plugins[0].type: plugin type 'nope' is not found in "
+                "registry"
+            ],
         ),
         (["--help"], 0, ["--pool-name", "--config-file"]),
     ],

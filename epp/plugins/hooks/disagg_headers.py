@@ -23,6 +23,7 @@ class DisaggHeadersHandlerParams(Params, frozen=True):
 @plugin(
     "disagg-headers-handler",
     params=DisaggHeadersHandlerParams,
+    aliases=("prefill-header-handler",),
     stability=Stability.BETA,
     deprecated="use disagg-profile-handler, which sets these headers itself",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -58,7 +59,8 @@ class NoHitLruScorer(Scorer, PreRequest, EndpointListener):
         self._size = params.lru_size
         self._match = PREFIX_MATCH.of(params.prefix_match_info_producer_name)
         self._is_cold: DataKey[bool] = DataKey("no-hit-lru-scorer")
-        self._used: dict[str, int] = {}  # when, counted in cold requests; the longest ago is first
+        # When, counted in cold requests; the longest ago is first.
+        self._used: OrderedDict[str, int] = OrderedDict()
         self._count = 0
 
     @property
@@ -95,11 +97,11 @@ class NoHitLruScorer(Scorer, PreRequest, EndpointListener):
                 self._note(run.picked[0].id)
 
     def _note(self, endpoint_id: str) -> None:
-        self._used.pop(endpoint_id, None)
         self._used[endpoint_id] = self._count
+        self._used.move_to_end(endpoint_id)
         self._count += 1
         if len(self._used) > self._size:
-            del self._used[next(iter(self._used))]
+            self._used.popitem(last=False)
 
     def endpoint_removed(self, endpoint_id: str) -> None:
         self._used.pop(endpoint_id, None)
