@@ -64,7 +64,7 @@ demo: $(VENV)/.demo .envoy/.stamp
 
 test: EXAMPLES = 100
 test: check .envoy/.stamp
-	$(BIN)/pytest -m system $(PYTEST_ARGS)
+	$(BIN)/pytest -m "system or thorough" $(PYTEST_ARGS)
 
 # Side by side, each with its output in one piece.
 # How many examples a property gets; all of them when the system tests run too.
@@ -82,10 +82,10 @@ lint: $(VENV)/.stamp
 NETWORK := tests/discovery tests/http2 tests/kube tests/scrape tests/tls
 
 unit-network: $(VENV)/.stamp
-	$(BIN)/pytest -m "not system" $(NETWORK) $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not system and not thorough" $(NETWORK) $(PYTEST_ARGS)
 
 unit-rest: $(VENV)/.stamp
-	$(BIN)/pytest -m "not system" $(NETWORK:%=--ignore=%) $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not system and not thorough" $(NETWORK:%=--ignore=%) $(PYTEST_ARGS)
 
 format: $(VENV)/.stamp
 	$(BIN)/ruff format .

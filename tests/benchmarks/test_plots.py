@@ -47,6 +47,7 @@ def test_ticks_enclose_the_values(low: float, high: float, ticks: list[float]) -
     assert log_ticks(low, high) == pytest.approx(ticks)
 
 
+@pytest.mark.thorough
 def test_all_plots_are_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     sweep = make_sweep("epp", "other")

@@ -13,6 +13,7 @@ from lab.fuzz_config import FuzzError, bombs, campaign, changed, seeds, try_file
 epp.plugins.load()
 
 
+@pytest.mark.thorough
 def test_a_seed_gives_the_same_files_again_and_another_one_others() -> None:
     first, again = ([changed(1, i, seeds()) for i in range(100)] for _ in "ab")
     assert first == again
@@ -39,11 +40,13 @@ def test_what_it_starts_from_is_right_or_refused_with_a_reason() -> None:
     assert sum(try_file(text) for text in seeds()) > 30
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", range(len(bombs())))
 def test_a_file_made_to_hurt_is_refused(number: int) -> None:
     assert not try_file(bombs()[number])
 
 
+@pytest.mark.thorough
 def test_a_quarter_of_the_files_is_still_right() -> None:
     tried, loaded = campaign(1, files=300)
     assert tried == 300

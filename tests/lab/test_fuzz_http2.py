@@ -6,6 +6,7 @@ from lab import fuzz_http2
 from lab.fuzz_http2 import FuzzError, campaign
 
 
+@pytest.mark.thorough
 def test_a_short_campaign_finds_nothing() -> None:
     conversations, streams, damaged = campaign(7, rounds=120)
     assert conversations == 120

@@ -16,6 +16,7 @@ from tests.fakes import make_handle
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.thorough
 def test_what_is_written_for_each_role_passes_its_own_test(tmp_path: Path) -> None:
     for role in TEMPLATES:
         write_plugin(role, f"my-{role}", tmp_path, REGISTRY)

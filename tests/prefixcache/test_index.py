@@ -66,6 +66,7 @@ def test_the_capacity_is_that_of_the_first_time() -> None:
     assert len(index) == 2
 
 
+@pytest.mark.thorough
 def test_fresh_blocks_of_many_endpoints_have_a_limit_together() -> None:
     index = PrefixIndex()
     for i in range(2 * MAX_FRESH // 500):
@@ -147,4 +148,5 @@ class Model(RuleBasedStateMachine):
 
 
 TestTheIndexBesideItsPlainVersion = Model.TestCase
+TestTheIndexBesideItsPlainVersion.pytestmark = pytest.mark.thorough
 TestTheIndexBesideItsPlainVersion.settings = settings(max_examples=60, deadline=None)

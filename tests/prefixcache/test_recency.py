@@ -49,6 +49,7 @@ class World:
         return self.random.choice(self.all, count, replace=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("one_by_one", [True, False], ids=["one by one", "as arrays"])
 @pytest.mark.parametrize(("capacity", "keys"), [(1, 3), (7, 20), (300, 400), (1000, 5000)])
 def test_keys_go_in_the_order_of_their_last_use(capacity: int, keys: int, one_by_one: bool) -> None:

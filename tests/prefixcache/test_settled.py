@@ -173,4 +173,5 @@ class Model(RuleBasedStateMachine):
 
 
 TestTheIndexBesideItsPlainVersion = Model.TestCase
+TestTheIndexBesideItsPlainVersion.pytestmark = pytest.mark.thorough
 TestTheIndexBesideItsPlainVersion.settings = settings(max_examples=60, deadline=None)

@@ -71,6 +71,7 @@ def test_a_table_is_as_full_at_any_size_as_it_may_be() -> None:
         assert FULL * 0.9 < len(table) / (table._buckets * LANES) <= FULL
 
 
+@pytest.mark.thorough
 def test_a_table_that_outgrows_its_memory_takes_everything_along() -> None:
     world = World()
     world.hold(world.keys(200_000).tolist(), 63)
