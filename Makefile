@@ -62,12 +62,15 @@ endef
 demo: $(VENV)/.demo .envoy/.stamp
 	@$(BIN)/python -m lab.demo $(if $(ONCE),--once)
 
+test: EXAMPLES = 100
 test: check .envoy/.stamp
 	$(BIN)/pytest -m system $(PYTEST_ARGS)
 
 # Side by side, each with its output in one piece.
+# How many examples a property gets; all of them when the system tests run too.
+EXAMPLES = 20
 check: $(VENV)/.stamp
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint unit-network unit-rest
+	@EXAMPLES=$(EXAMPLES) $(MAKE) --no-print-directory --jobs=3 --output-sync=target lint unit-network unit-rest
 
 lint: $(VENV)/.stamp
 	$(BIN)/ruff format --check .

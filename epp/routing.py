@@ -57,7 +57,7 @@ class Routing:
         self._catalogue: Mapping[str, PluginType] = {}
         self._at_start = file_states(self._watched())
         self.config = self._load(None)
-        self.director = self._direct()
+        self.director = self._direct(self.config)
         for listener in self.config.endpoint_listeners:
             self._listen(listener)
         handle.probe.config_loaded(True)
@@ -72,14 +72,17 @@ class Routing:
         before, started = self.config, self._handle.clock.now()
         try:
             config = self._load(before)
-        except StartError as error:
+            director = self._direct(config)
+        except (Exception, SystemExit) as error:
+            # A user's plugin may raise anything while it is made, and must not end the picker.
+            text = str(error) if isinstance(error, StartError) else repr(error)
             self._handle.probe.config_loaded(False)
-            logs.error(logger, "The configuration is wrong: the one before stays", error=str(error))
+            logs.error(logger, "The configuration is wrong: the one before stays", error=text)
             return
         if config.discovery is not before.discovery:
             logs.warn(logger, "Another discovery takes effect with the next start only")
         self._warm(config)
-        self._swap(before, config)
+        self._swap(config, director)
         self._handle.probe.config_loaded(True)
         logs.log(
             logger,
@@ -151,10 +154,10 @@ class Routing:
             self._own_files = states
         return self._catalogue
 
-    def _direct(self) -> Director:
+    def _direct(self, config: LoadedConfig) -> Director:
         options = self._options
         return make_director(
-            self.config,
+            config,
             self._datastore,
             self._handle,
             honour_subset=not options.disable_endpoint_subset_filter,
@@ -174,12 +177,12 @@ class Routing:
         with suppress(Exception):
             Scheduler(config.scheduler.handler, profiles, probe).schedule(request, endpoints)
 
-    def _swap(self, before: LoadedConfig, config: LoadedConfig) -> None:
-        old, new = before.endpoint_listeners, config.endpoint_listeners
+    def _swap(self, config: LoadedConfig, director: Director) -> None:
+        old, new = self.config.endpoint_listeners, config.endpoint_listeners
         for listener in _without(new, old):
             self._listen(listener)
         self.config = config
-        self.director = self._direct()
+        self.director = director
         for callback in self.changed:
             callback(self)
         for listener in _without(old, new):

@@ -11,9 +11,11 @@ import epp.plugins
 from tests.skips import skip_line
 
 # How long an example takes says something about the machine, not about the code.
-# In CI the examples are always the same ones; people try new ones every time.
+# In CI the examples are always the same ones; people try new ones every time. EXAMPLES says how many
+# each property gets: few where somebody waits for the result.
 settings.register_profile(
     "epp",
+    max_examples=int(os.environ.get("EXAMPLES", "100")),
     deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow],

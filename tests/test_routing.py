@@ -230,6 +230,29 @@ def test_a_wrong_file_of_own_plugins_keeps_everything(tmp_path: Path, wrong: str
     assert world.own_score == 0.75
 
 
+MADE = "    def describe"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "    def __init__(self) -> None:\n        raise RuntimeError\n\n",
+        "    def __init__(self) -> None:\n        raise SystemExit\n\n",
+        "    consumes = property(lambda self: 1 / 0)\n\n",
+        "    consumes = 7\n\n",
+        "    name = property(lambda self: 1 / 0)\n\n",
+    ],
+    ids=["raises", "exits", "consumes", "no-keys", "name"],
+)
+def test_a_plugin_that_cannot_be_made_does_not_end_the_picker(tmp_path: Path, wrong: str) -> None:
+    world = World(tmp_path, OWN_CONFIG, OWN.format(score=0.25))
+    before = world.routing.config, world.routing.director
+    world.write_own(OWN.replace(MADE, wrong + MADE).format(score=0.5))
+    world.routing.reload()
+    assert (world.routing.config, world.routing.director) == before
+    assert world.probe.configs == [True, False]
+
+
 DISCOVERY = """\
 - type: file-discovery
   parameters:

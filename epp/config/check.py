@@ -149,9 +149,12 @@ def _read(name: str) -> str:
     """
     try:
         if name == STDIN:
-            return sys.stdin.buffer.read(MAX_BYTES + 1).decode("utf-8-sig")
-        with Path(name).open("rb") as file:
-            return file.read(MAX_BYTES + 1).decode("utf-8-sig")
+            content = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with Path(name).open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+        # What is cut off may end within a character; as many characters as bytes are too many.
+        return content.decode("latin-1" if len(content) > MAX_BYTES else "utf-8-sig")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
         raise StartError(f"{name}: {reason}") from None

@@ -40,7 +40,7 @@ class _Explaining:
     def __init__(self, config: LoadedConfig, comments: bool) -> None:
         self._config = config
         self._comments = comments
-        self._lines_by_path = {path.lower(): at[0] for path, at in config.places.at.items()}
+        self._places = config.places
 
     def lines(self) -> Iterator[str]:
         """The lines of the whole text."""
@@ -92,11 +92,7 @@ class _Explaining:
                 yield f"{indent}{_scalar(key)}:"
                 yield from self._values(value, below, f"{indent}  ", is_added=is_added)
             else:
-                origin = (
-                    ""
-                    if is_added and below.lower() not in self._lines_by_path
-                    else (self._from(below))
-                )
+                origin = "" if is_added and self._places.of(below) is None else (self._from(below))
                 yield self._line(f"{indent}{_scalar(key)}: {_scalar(value)}", origin)
 
     def _profile(self, number: int, plan: ProfilePlan) -> Iterator[str]:
@@ -106,7 +102,7 @@ class _Explaining:
         yield "  plugins:"
         for i, use in enumerate(plan.uses):
             place = f"{path}.plugins[{i}]"
-            is_there = not plan.origin and place.lower() in self._lines_by_path
+            is_there = not plan.origin and self._places.of(place) is not None
             origin = self._from(place) if is_there else f"added: {use.origin}" if use.origin else ""
             yield self._line(f"  - pluginRef: {_scalar(use.plugin.name)}", origin)
             if use.weight is not None:
@@ -156,8 +152,8 @@ class _Explaining:
                 yield f"    - pluginRef: {_scalar(extractor.name)}"
 
     def _from(self, path: str) -> str:
-        line = self._lines_by_path.get(path.lower())
-        return "default" if line is None else f"{self._config.places.file}:{line}"
+        at = self._places.of(path)
+        return "default" if at is None else f"{self._places.file}:{at[0]}"
 
     def _line(self, text: str, origin: str) -> str:
         if not self._comments or not origin:

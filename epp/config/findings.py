@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from types import NoneType, UnionType
@@ -67,21 +67,28 @@ class ConfigError(Exception):
         return [str(f) for f in self.findings if f.severity is Severity.ERROR]
 
 
-class Places(msgspec.Struct, frozen=True):
+class Places:
     """Where everything in a document stands, by its path: line and column, from 1.
 
-    Paths are msgspec's: ``$.plugins[0].type``. What is absent stands where its parent does.
+    Paths are msgspec's: ``$.plugins[0].type``. What is absent stands where its parent does; a
+    parameter may be spelt in any case.
     """
 
-    file: str
-    at: dict[str, tuple[int, int]]
+    def __init__(self, file: str, at: Mapping[str, tuple[int, int]]) -> None:
+        self.file = file
+        self._at = at
+        self._in_any_case = {path.lower(): place for path, place in at.items()}
+
+    def of(self, path: str) -> tuple[int, int] | None:
+        """Line and column of what is there; None of what is not."""
+        return self._at.get(path) or self._in_any_case.get(path.lower())
 
     def finding(self, severity: Severity, path: str, rule: str, text: str) -> Finding:
         """Something to say about a path."""
         place = path.removeprefix("$").removeprefix(".")
-        while path not in self.at and path != "$":
-            path = path[: max(path.rfind("."), path.rfind("["))] or "$"
-        line, column = self.at.get(path, (1, 1))
+        while (at := self.of(path)) is None and path != "$":
+            path = path[: max(path.rfind("."), path.rfind("["), 0)] or "$"
+        line, column = at or (1, 1)
         return Finding(self.file, line, column, severity, one_line(place), one_line(text), rule)
 
 

@@ -33,7 +33,12 @@ def json_schema(catalogue: Mapping[str, PluginType]) -> dict[str, Any]:
     for component in components.values():
         component.setdefault("additionalProperties", False)
     plugin = components["PluginSection"]
-    plugin["required"] = ["type"]
+    for section, key in (
+        ("PluginSection", "type"),
+        ("ProfileSection", "name"),
+        ("PluginRefSection", "pluginRef"),
+    ):
+        components[section]["required"] = [key]  # their types allow none: the loader tells more
     plugin["properties"]["type"] = {
         "anyOf": [
             {"const": name, "description": _summary(declared)}

@@ -16,7 +16,13 @@ from epp.config.profiles import ProfilePlan, find_handler, plan_profiles
 from epp.config.references import find_data_layer, find_discovery, find_parsers
 from epp.config.saturation import DEFAULT_DETECTOR, read_thresholds, referenced_detector
 from epp.config.schema import NEW_GROUP, ConfigSection
-from epp.config.shape import FLOW_CONTROL, check_kind, read_gates, read_shape
+from epp.config.shape import (
+    FLOW_CONTROL,
+    check_kind,
+    has_other_than_a_list,
+    read_gates,
+    read_shape,
+)
 from epp.config.shelf import Entry, Rules, Shelf
 from epp.core.call import in_role
 from epp.core.datalayer import DataLayer
@@ -116,6 +122,8 @@ def load_config(
     )
     shelf = Shelf(rules, handle, findings, before.entries if before else {})
     sections = [(f"$.plugins[{i}]", s) for i, s in enumerate(config.plugins or ()) if s]
+    if has_other_than_a_list(document.value, "plugins"):
+        findings.stop_if_wrong()  # of no plugin is anything known: every name would be wrong
     shelf.declare(declarations(sections, is_old=not rules.is_strict), refused)
     check_flow_control(config.flow_control, findings, is_on=gates[FLOW_CONTROL])
     discovery = find_discovery(config, shelf, findings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from epp.config.findings import Findings
@@ -42,30 +42,27 @@ def in_order(shelf: Shelf, findings: Findings) -> list[DataProducer]:
     """The producers, each after those whose data it reads; a circle is an error that names it."""
     producers = shelf.of(DataProducer)
     makers = {key: producer for producer in producers for key in producer.produces}
-    ordered: dict[str, DataProducer] = {}
-    visiting: list[DataProducer] = []
-
-    def visit(producer: DataProducer) -> None:
-        if producer.name in ordered:
-            return
-        if producer in visiting:
-            circle = [p.name for p in [*visiting[visiting.index(producer) :], producer]]
-            findings.error(
-                "$.plugins",
-                "producer-cycle",
-                f"data producers need each other: {' -> '.join(circle)}",
-            )
-            return
-        visiting.append(producer)
-        for key in _read_by(producer):
-            if (maker := makers.get(key)) is not None and maker is not producer:
-                visit(maker)
-        visiting.pop()
-        ordered[producer.name] = producer
-
+    ordered: dict[DataProducer, None] = {}
     for producer in producers:
-        visit(producer)
-    return list(ordered.values())
+        # Depth first without recursion: who is being visited, and whom each has still to wait for.
+        visiting = {producer: _makers_for(producer, makers)}
+        while visiting:
+            last = next(reversed(visiting))
+            maker = next(visiting[last], None)
+            if maker is None:
+                ordered[last] = None
+                del visiting[last]
+            elif maker in visiting:
+                names = [p.name for p in visiting]
+                circle = [*names[names.index(maker.name) :], maker.name]
+                findings.error(
+                    "$.plugins",
+                    "producer-cycle",
+                    f"data producers need each other: {' -> '.join(circle)}",
+                )
+            elif maker not in ordered:
+                visiting[maker] = _makers_for(maker, makers)
+    return list(ordered)
 
 
 def _missing(shelf: Shelf, tried: set[DataKey[Any]]) -> dict[DataKey[Any], str]:
@@ -79,5 +76,11 @@ def _missing(shelf: Shelf, tried: set[DataKey[Any]]) -> dict[DataKey[Any], str]:
     return found
 
 
-def _read_by(producer: DataProducer) -> Sequence[DataKey[Any]]:
-    return [*producer.consumes, *producer.may_consume]
+def _makers_for(
+    producer: DataProducer, makers: Mapping[DataKey[Any], DataProducer]
+) -> Iterator[DataProducer]:
+    """The others who make what a producer reads."""
+    for key in [*producer.consumes, *producer.may_consume]:
+        maker = makers.get(key)
+        if maker is not None and maker is not producer:
+            yield maker

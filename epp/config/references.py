@@ -67,7 +67,7 @@ def find_parsers(config: ConfigSection, shelf: Shelf, findings: Findings) -> lis
         return found
     for i, reference in enumerate(references):
         name, place = reference.plugin_ref, path.format(i)
-        if name not in shelf.plugins and shelf.is_type(name):
+        if name not in shelf.plugins and shelf.is_type(name) and not shelf.is_refused(name):
             shelf.add(name, "named in requestHandler.parsers", path=place)
         parser = shelf.find(name, Parser, place, what="a parser plugin")
         if parser is not None:

@@ -56,13 +56,27 @@ def read_shape(document: Document, findings: Findings) -> tuple[ConfigSection, d
         elif isinstance(given, list) and key in items:
             entries = [findings.convert(v, items[key], f"{path}[{i}]") for i, v in enumerate(given)]
             read[field.name] = entries
-            for entry, wrong in zip(entries, given, strict=True):
-                if key == "plugins" and entry is None and isinstance(wrong, dict):
-                    type_name = str(wrong.get("type"))
-                    refused[str(wrong.get("name") or type_name)] = type_name
+            if key == "plugins":
+                refused = _refused(given, entries)
+        elif has_other_than_a_list(value, key) and key in items:
+            findings.convert(given, field.type, path)
+            read[field.name] = [None]  # there are some, if only they could be read
         else:
             read[field.name] = findings.convert_rest(given, field.type, path)
     return ConfigSection(**read), refused
+
+
+def has_other_than_a_list(value: object, key: str) -> bool:
+    """Whether the document has something else under the key, as far as it is a mapping at all."""
+    given = value.get(key) if isinstance(value, dict) else None
+    return given is not None and not isinstance(given, list)
+
+
+def _refused(given: Sequence[Any], entries: Sequence[Any]) -> dict[str, str]:
+    """The names and types of those that could not be read, as far as they say so."""
+    wrong = [g for g, entry in zip(given, entries, strict=True) if entry is None]
+    types = [(g, str(g.get("type"))) for g in wrong if isinstance(g, dict)]
+    return {str(g.get("name") or type_name): type_name for g, type_name in types}
 
 
 def check_kind(config: ConfigSection, findings: Findings) -> None:

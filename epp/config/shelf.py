@@ -127,6 +127,8 @@ class Shelf:
         if made_of := self._read(Declaration(type_name, name, None, path, origin)):
             self._waiting[name] = made_of
         self._make(name)
+        if name not in self.plugins:
+            self._refused[name] = type_name
         return self.plugins.get(name)
 
     def is_type(self, name: str) -> bool:
@@ -138,9 +140,9 @@ class Shelf:
         return name in self._refused
 
     def has_refused(self, role: type[Plugin]) -> bool:
-        """Whether a plugin that fills this role was declared, and refused with an error."""
-        types = [self._catalogued(type_name) for type_name in self._refused.values()]
-        return any(declared is not None and issubclass(declared.cls, role) for declared in types)
+        """Whether a plugin was refused that fills this role, or may, as nobody knows its type."""
+        types = [self._catalogued(t) for t in self._refused.values() if t not in WAITING]
+        return any(declared is None or issubclass(declared.cls, role) for declared in types)
 
     def place_of(self, name: str) -> str:
         """The path of a plugin's declaration."""

@@ -20,7 +20,7 @@ class Termination(StrEnum):
 
 
 class ResponseStart(msgspec.Struct, frozen=True):
-    """The model server's headers.
+    """The model server's headers: its status and its content type, for nobody needs others.
 
     ``served`` is the endpoint that the proxy says it used, empty where it does not say;
     ``has_lb_metadata`` is whether it sent metadata about load balancing at all.

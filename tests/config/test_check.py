@@ -108,6 +108,12 @@ def test_a_large_file_is_refused_without_reading_all_of_it(files: Files) -> None
     )
 
 
+def test_a_large_file_is_too_large_even_where_it_is_cut_within_a_character(files: Files) -> None:
+    status, out, _ = files.check(large=b"#" + b"\xc3\xa9" * MAX_BYTES)
+    assert status == WRONG
+    assert out.endswith("[too-large]\n")
+
+
 def test_a_mark_of_byte_order_is_no_part_of_the_text(files: Files) -> None:
     assert files.check(good=b"\xef\xbb\xbf" + GOOD.encode()) == (RIGHT, "", "")
 

@@ -6,8 +6,9 @@ import pytest
 from msgspec import Meta
 
 from epp.config.document import read_document
-from epp.config.findings import ConfigError, Findings
+from epp.config.findings import ConfigError, Findings, Places
 from epp.core.plugin import Params, PositiveDuration
+from tests.config.loading import refusals
 from tests.config.told import errors
 
 
@@ -66,3 +67,24 @@ def test_a_duration_is_a_text_of_more_than_nothing(value: object) -> None:
     found = findings()
     assert found.convert(value, PositiveDuration, "$.a") is None
     assert problems(found) == ["c.yaml:1: a: expected a duration above 0 such as 200ms"]
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("$.p.LIMIT", (2, 3)),
+        ("$.p.limit", (2, 3)),
+        ("$.p.limit.x[3].y", None),
+        ("$.q", None),
+    ],
+)
+def test_what_is_there_has_a_place_however_it_is_spelt(
+    path: str, place: tuple[int, int] | None
+) -> None:
+    assert Places("f", {"$": (1, 1), "$.p": (1, 1), "$.p.LIMIT": (2, 3)}).of(path) == place
+
+
+def test_a_wrong_value_stands_where_its_key_does_in_any_case() -> None:
+    text = "plugins:\n- type: random-picker\n  parameters:\n    x: 1\n    MAXNUMOFENDPOINTS: y\n"
+    (found,) = refusals(text)
+    assert found.startswith("f:5: plugins[0].parameters.maxNumOfEndpoints: ")

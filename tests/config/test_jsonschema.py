@@ -115,3 +115,16 @@ def test_types_of_ones_own_are_offered_even_without_a_word_on_them() -> None:
     own = own_type("mine", Undocumented, OwnParams)
     types = json_schema({**REGISTRY, **own})["$defs"]["PluginSection"]["properties"]["type"]
     assert {"const": "mine", "description": ""} in types["anyOf"]
+
+
+@pytest.mark.parametrize(
+    ("section", "keys"),
+    [
+        ("PluginSection", ["type"]),
+        ("ProfileSection", ["name"]),
+        ("PluginRefSection", ["pluginRef"]),
+        ("ReferenceSection", ["pluginRef"]),
+    ],
+)
+def test_what_the_loader_asks_for_is_required(section: str, keys: list[str]) -> None:
+    assert SCHEMA["$defs"][section]["required"] == keys

@@ -159,3 +159,24 @@ def test_any_plugin_may_need_data() -> None:
     problem = "f:1: plugins[0]: other needs custom from mine, which is not declared"
     own = own_type("other", Other)
     assert refusals("plugins: [{type: other, name: other}]", own) == [problem]
+
+
+def test_a_long_chain_of_producers_is_put_in_order() -> None:
+    keys = [DataKey[int](f"link-{i}") for i in range(3000)]
+
+    class Link(DataProducer):
+        @property
+        def may_consume(self) -> Sequence[DataKey[Any]]:
+            return keys[self._number() + 1 : self._number() + 2]
+
+        @property
+        def produces(self) -> Sequence[DataKey[Any]]:
+            return [keys[self._number()]]
+
+        def _number(self) -> int:
+            return int(self.name[1:])
+
+    names = [f"n{i}" for i in range(len(keys))]
+    plugins = "".join(f"- {{type: link, name: {name}}}\n" for name in names)
+    loaded = load(f"plugins:\n{plugins}", own_type("link", Link))
+    assert [producer.name for producer in loaded.producers] == names[::-1]

@@ -134,3 +134,15 @@ def test_no_handler_is_needed_for_one_profile() -> None:
     loaded = load("schedulingProfiles: [{name: a}]")
     assert loaded.entries["single-profile-handler"].origin == "no handler is declared"
     assert loaded.scheduler.handler.type == "single-profile-handler"
+
+
+@pytest.mark.parametrize("plugin", ["{type: nope}", "{type: disagg-profile-handlr, name: h}"])
+def test_a_handler_is_not_missed_where_what_was_refused_may_be_one(plugin: str) -> None:
+    text = f"plugins: [{plugin}]\nschedulingProfiles: [{{name: a}}, {{name: b}}]"
+    assert all("no profile handler" not in found for found in refusals(text))
+
+
+def test_a_handler_is_missed_where_what_was_refused_is_none() -> None:
+    for plugin in ("{type: latency-scorer}", "{type: queue-scorer, x: 1}"):
+        text = f"plugins: [{plugin}]\nschedulingProfiles: [{{name: a}}, {{name: b}}]"
+        assert len(refusals(text)) == 2

@@ -152,3 +152,8 @@ def test_discovery_is_what_is_named_and_peers_are_not_looked_for() -> None:
     assert told(peers.findings, Severity.NOTE) == [
         "f:2: dataLayer.peerDiscovery: has no effect in this version"
     ]
+
+
+def test_a_parser_that_cannot_be_made_is_told_once() -> None:
+    (found,) = refusals(f"{NEW}requestHandler: {{parsers: [{{pluginRef: latency-scorer}}]}}")
+    assert "cannot be used" in found

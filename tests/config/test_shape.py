@@ -6,6 +6,7 @@ from epp.config.document import read_document
 from epp.config.findings import ConfigError, Findings
 from epp.config.schema import ConfigSection, PluginSection
 from epp.config.shape import FEATURE_GATES, check_kind, read_gates, read_shape
+from tests.config.loading import refusals
 from tests.config.told import told
 
 
@@ -105,3 +106,16 @@ def test_gates_are_opened_and_closed(
     wrong = [finding.text for finding in findings.all if finding.severity == "error"]
     assert len(wrong) == len(problems)
     assert all(text.startswith(start) for text, start in zip(wrong, problems, strict=True))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plugins: x\nschedulingProfiles: [{name: a, plugins: [{pluginRef: q}]}, {name: b}]",
+        "plugins: {type: x}\nrequestHandler: {parsers: [{pluginRef: q}]}",
+        "schedulingProfiles: x\nplugins: [{type: random-picker}, {type: max-score-picker}]",
+    ],
+)
+def test_of_a_list_that_cannot_be_read_nothing_more_is_told(text: str) -> None:
+    (found,) = refusals(text)
+    assert ": Expected `array | null`, got " in found
