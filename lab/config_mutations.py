@@ -50,10 +50,16 @@ def mutate(text: str, random: Random, catalogue: Mapping[str, PluginType]) -> st
         document = yaml.safe_load(text)
     except yaml.YAMLError:
         document = None
-    if not isinstance(document, dict) or random.random() < 0.25:
-        return _rough(text, random)
-    for _ in range(random.randint(1, 3)):
-        random.choice(GENTLE)(document, random, catalogue)
+    if isinstance(document, dict) and random.random() < 0.75:
+        for _ in range(random.randint(1, 3)):
+            random.choice(GENTLE)(document, random, catalogue)
+        text = _written(document, random)
+    else:
+        text = _rough(text, random)
+    return _in_a_config_map(text, random) if random.random() < 0.05 else text
+
+
+def _written(document: object, random: Random) -> str:
     said: str = yaml.dump(
         document,
         Dumper=_Dumper,
@@ -63,6 +69,17 @@ def mutate(text: str, random: Random, catalogue: Mapping[str, PluginType]) -> st
         width=random.choice((40, 1000)),
     )
     return said
+
+
+def _in_a_config_map(text: str, random: Random) -> str:
+    """As it stands in a cluster: in a block, folded, or in quotes."""
+    manifest: str = yaml.dump(
+        {"kind": "ConfigMap", "data": {"other": "x", "config.yaml": text}},
+        default_style=random.choice(("|", ">", '"', "'", None)),
+        indent=random.choice((2, 4, 8)),
+        allow_unicode=True,
+    )
+    return f"# {random.choice(TEXTS)}\n{manifest}" if random.random() < 0.5 else manifest
 
 
 class _Dumper(yaml.SafeDumper):
