@@ -147,6 +147,5 @@ class Model(RuleBasedStateMachine):
         assert len(self.index) == len(self.plain)
 
 
-TestTheIndexBesideItsPlainVersion = Model.TestCase
-TestTheIndexBesideItsPlainVersion.pytestmark = pytest.mark.thorough
+TestTheIndexBesideItsPlainVersion = pytest.mark.thorough(Model.TestCase)
 TestTheIndexBesideItsPlainVersion.settings = settings(max_examples=60, deadline=None)

@@ -172,6 +172,5 @@ class Model(RuleBasedStateMachine):
             assert self.index.match(key[None]) == self.plain.match([int(key)])
 
 
-TestTheIndexBesideItsPlainVersion = Model.TestCase
-TestTheIndexBesideItsPlainVersion.pytestmark = pytest.mark.thorough
+TestTheIndexBesideItsPlainVersion = pytest.mark.thorough(Model.TestCase)
 TestTheIndexBesideItsPlainVersion.settings = settings(max_examples=60, deadline=None)
