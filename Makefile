@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ENVOY := .envoy/bin/envoy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint unit-network unit-rest format h2spec interop fuzz fuzz-config bench bench-plots bench-check bench-plugins bench-reload bench-cluster envtest protos lock clean
+.PHONY: help demo test check lint unit-http2 unit-network unit-rest format h2spec interop fuzz fuzz-config bench bench-plots bench-check bench-plugins bench-reload bench-cluster envtest protos lock clean
 
 help:
 	@echo "make demo    real Envoy, the picker and three model servers on loopback (ONCE=1: exit by itself)"
@@ -70,7 +70,7 @@ test: check .envoy/.stamp
 # How many examples a property gets; all of them when the system tests run too.
 EXAMPLES = 20
 check: $(VENV)/.stamp
-	@EXAMPLES=$(EXAMPLES) $(MAKE) --no-print-directory --jobs=3 --output-sync=target lint unit-network unit-rest
+	@EXAMPLES=$(EXAMPLES) $(MAKE) --no-print-directory --jobs=4 --output-sync=target lint unit-http2 unit-network unit-rest
 
 lint: $(VENV)/.stamp
 	$(BIN)/ruff format --check .
@@ -79,13 +79,17 @@ lint: $(VENV)/.stamp
 	$(BIN)/lint-imports
 
 # The tests that wait for sockets, and those that do not.
-NETWORK := tests/discovery tests/http2 tests/kube tests/scrape tests/tls
+HTTP2 := tests/http2 tests/tls
+NETWORK := tests/discovery tests/kube tests/scrape
+
+unit-http2: $(VENV)/.stamp
+	$(BIN)/pytest -m "not system and not thorough" $(HTTP2) $(PYTEST_ARGS)
 
 unit-network: $(VENV)/.stamp
 	$(BIN)/pytest -m "not system and not thorough" $(NETWORK) $(PYTEST_ARGS)
 
 unit-rest: $(VENV)/.stamp
-	$(BIN)/pytest -m "not system and not thorough" $(NETWORK:%=--ignore=%) $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not system and not thorough" $(patsubst %,--ignore=%,$(HTTP2) $(NETWORK)) $(PYTEST_ARGS)
 
 format: $(VENV)/.stamp
 	$(BIN)/ruff format .
