@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from google.protobuf.message import DecodeError
 
+from epp.core.decision import Decision
 from epp.core.response import Metadata, ResponseStart
 from epp.extproc import usual
 from epp.extproc.events import (
@@ -16,18 +17,22 @@ from epp.extproc.events import (
     Event,
     HeadersAnswer,
     ImmediateAnswer,
+    PassedBody,
     RequestBody,
     RequestHeaders,
     RequestTrailers,
     ResponseBody,
     ResponseHeaders,
     ResponseTrailers,
+    RoutedBody,
     RoutedHeaders,
     TrailersAnswer,
     Unknown,
 )
 from epp.extproc.fields import LB_NAMESPACE, request_headers, response_headers, surroundings
 from epp.extproc.pb.ext_proc_pb2 import (
+    BodyMutation,
+    BodyResponse,
     CommonResponse,
     HeaderMutation,
     HeadersResponse,
@@ -37,7 +42,6 @@ from epp.extproc.pb.ext_proc_pb2 import (
     ImmediateResponse,
     ProcessingRequest,
     ProcessingResponse,
-    TrailersResponse,
 )
 from epp.rpc import Message
 
@@ -80,14 +84,14 @@ def decode_any(data: Message) -> Event:
         case "request_headers":
             part = message.request_headers
             return RequestHeaders(
-                request_headers(part.headers), part.end_of_stream, around.subset, around.body_mode
+                request_headers(part.headers), part.end_of_stream, around.subset, around.modes
             )
         case "response_headers":
             part = message.response_headers
             start = ResponseStart(
                 response_headers(part.headers), around.served, around.has_lb_metadata
             )
-            return ResponseHeaders(start, part.end_of_stream)
+            return ResponseHeaders(start, part.end_of_stream, around.modes)
         case "request_trailers":
             return RequestTrailers(around.subset)
         case "response_trailers":
@@ -111,13 +115,15 @@ def encode(answer: Answer) -> bytes:
                     decision.scores,
                 )
             return _routed(decision.destination, decision.set_headers, decision.remove_headers)
+        case RoutedBody():
+            return _routed_body(answer.decision, is_changed=answer.is_changed)
+        case PassedBody() | TrailersAnswer():
+            return _unchanged(answer) + _metadata(answer.metadata)
+        case HeadersAnswer(direction=Direction.REQUEST):
+            noted = HeadersResponse(response=CommonResponse())
+            return ProcessingResponse(request_headers=noted).SerializeToString()
         case HeadersAnswer():
             return _response_headers(answer.set_headers) + _metadata(answer.metadata)
-        case TrailersAnswer(direction=Direction.REQUEST):
-            return ProcessingResponse(request_trailers=TrailersResponse()).SerializeToString()
-        case TrailersAnswer():
-            trailers = ProcessingResponse(response_trailers=TrailersResponse())
-            return trailers.SerializeToString() + _metadata(answer.metadata)
         case ImmediateAnswer():
             return ProcessingResponse(
                 immediate_response=ImmediateResponse(
@@ -132,6 +138,18 @@ def encode_parts(answer: Answer) -> Sequence[bytes | bytearray | memoryview]:
         parts = usual.answer_parts(answer.direction, answer.body, answer.end_of_stream)
         return (*parts, _metadata(answer.metadata)) if answer.metadata else parts
     return (encode(answer),)
+
+
+def _unchanged(answer: PassedBody | TrailersAnswer) -> bytes:
+    is_request = answer.direction is Direction.REQUEST
+    made = ProcessingResponse()
+    if isinstance(answer, TrailersAnswer):
+        trailers = made.request_trailers if is_request else made.response_trailers
+        trailers.SetInParent()
+    else:
+        body = made.request_body if is_request else made.response_body
+        body.response.SetInParent()
+    return made.SerializeToString()
 
 
 def _metadata(metadata: Iterable[Metadata]) -> bytes:
@@ -161,16 +179,31 @@ def _route(
 ) -> bytes:
     mutation = _mutation(set_headers)
     mutation.remove_headers.extend(remove_headers)
-    answer = ProcessingResponse(
-        request_headers=HeadersResponse(
-            response=CommonResponse(clear_route_cache=True, header_mutation=mutation)
-        )
-    )
+    common = CommonResponse(clear_route_cache=True, header_mutation=mutation)
+    answer = ProcessingResponse(request_headers=HeadersResponse(response=common))
+    _tell(answer, destination, scores)
+    return answer.SerializeToString(deterministic=True)
+
+
+def _routed_body(decision: Decision, *, is_changed: bool) -> bytes:
+    mutation = _mutation(decision.set_headers)
+    mutation.remove_headers.extend(decision.remove_headers)
+    common = CommonResponse(clear_route_cache=True, header_mutation=mutation)
+    if is_changed:
+        common.body_mutation.CopyFrom(BodyMutation(body=decision.body or b""))
+    answer = ProcessingResponse(request_body=BodyResponse(response=common))
+    _tell(answer, decision.destination, decision.scores)
+    return answer.SerializeToString(deterministic=True)
+
+
+def _tell(
+    answer: ProcessingResponse, destination: str, scores: Iterable[tuple[str, float]]
+) -> None:
+    """Put the destination where proxies read it that look at no header."""
     lb = answer.dynamic_metadata.fields[LB_NAMESPACE].struct_value
     lb.fields[DESTINATION_KEY].string_value = destination
     for scored, score in scores:
         lb.fields[SCORES_KEY].struct_value.fields[scored].number_value = score
-    return answer.SerializeToString(deterministic=True)
 
 
 @lru_cache(maxsize=256)

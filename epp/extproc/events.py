@@ -7,7 +7,7 @@ for the edge, not for the wire.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -31,6 +31,20 @@ class BodyMode(IntEnum):
     GRPC = 5
 
 
+class Modes(NamedTuple):
+    """How the proxy sends the bodies of the two directions; None where it does not tell.
+
+    ``is_observing`` is whether it sends copies only, and waits for no answer.
+    """
+
+    request: int | None = None
+    response: int | None = None
+    is_observing: bool = False
+
+
+UNTOLD = Modes()
+
+
 class Direction(IntEnum):
     """Towards the model server, or back to the client."""
 
@@ -39,12 +53,12 @@ class Direction(IntEnum):
 
 
 class RequestHeaders(msgspec.Struct, frozen=True):
-    """The client's headers; ``body_mode`` is None where the proxy does not tell."""
+    """The client's headers."""
 
     headers: Headers
     end_of_stream: bool
     subset: tuple[str, ...] | None = None
-    body_mode: int | None = None
+    modes: Modes = UNTOLD
 
 
 class RequestBody(msgspec.Struct, frozen=True):
@@ -66,6 +80,7 @@ class ResponseHeaders(msgspec.Struct, frozen=True):
 
     start: ResponseStart
     end_of_stream: bool
+    modes: Modes = UNTOLD
 
 
 class ResponseBody(msgspec.Struct, frozen=True, gc=False):
@@ -106,11 +121,22 @@ class RoutedHeaders(msgspec.Struct, frozen=True):
     decision: Decision
 
 
+class RoutedBody(msgspec.Struct, frozen=True):
+    """The answer to a whole body: where the request goes, and what changes in it.
+
+    ``is_changed`` is whether the body is another one.
+    """
+
+    decision: Decision
+    is_changed: bool
+
+
 class HeadersAnswer(msgspec.Struct, frozen=True):
-    """The answer to the response's headers."""
+    """The answer to headers, by default those of the response."""
 
     set_headers: tuple[tuple[str, bytes], ...]
     metadata: tuple[Metadata, ...] = ()
+    direction: Direction = Direction.RESPONSE
 
 
 class BodyAnswer(msgspec.Struct, frozen=True, gc=False):
@@ -119,6 +145,13 @@ class BodyAnswer(msgspec.Struct, frozen=True, gc=False):
     direction: Direction
     body: Message | memoryview
     end_of_stream: bool
+    metadata: tuple[Metadata, ...] = ()
+
+
+class PassedBody(msgspec.Struct, frozen=True):
+    """A piece of a body, or all of it, goes on as the proxy has it."""
+
+    direction: Direction
     metadata: tuple[Metadata, ...] = ()
 
 
@@ -142,5 +175,13 @@ class End(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-Answer: TypeAlias = RoutedHeaders | HeadersAnswer | BodyAnswer | TrailersAnswer | ImmediateAnswer
+Answer: TypeAlias = (
+    RoutedHeaders
+    | RoutedBody
+    | HeadersAnswer
+    | BodyAnswer
+    | PassedBody
+    | TrailersAnswer
+    | ImmediateAnswer
+)
 Output: TypeAlias = Answer | Decide | End

@@ -12,6 +12,7 @@ from functools import lru_cache
 import msgspec
 
 from epp.core.request import Headers
+from epp.extproc.events import UNTOLD, Modes
 from epp.extproc.pb.ext_proc_pb2 import HeaderMap, ProcessingRequest
 
 LB_NAMESPACE = "envoy.lb"
@@ -40,7 +41,7 @@ def response_headers(headers: HeaderMap) -> Headers:
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """``subset`` and ``body_mode`` are None where the proxy does not tell, ``served`` is empty.
+    """``subset`` is None where the proxy does not tell, ``served`` is empty.
 
     ``has_lb_metadata`` is whether it says anything about load balancing.
     """
@@ -48,7 +49,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     subset: tuple[str, ...] | None = None
     served: str = ""
     has_lb_metadata: bool = False
-    body_mode: int | None = None
+    modes: Modes = UNTOLD
 
 
 NO_SURROUNDINGS = Surroundings()
@@ -60,11 +61,7 @@ def surroundings(message: ProcessingRequest) -> Surroundings:
         subset=_subset(message),
         served=_served(message),
         has_lb_metadata=LB_NAMESPACE in message.metadata_context.filter_metadata,
-        body_mode=(
-            message.protocol_config.request_body_mode
-            if message.HasField("protocol_config")
-            else None
-        ),
+        modes=_modes(message),
     )
 
 
@@ -82,6 +79,15 @@ def read_rest(rest: bytes | bytearray) -> Surroundings | None:
 def _remembered(rest: bytes) -> Surroundings | None:
     message = ProcessingRequest.FromString(rest)
     return surroundings(message) if message.WhichOneof("request") is None else None
+
+
+def _modes(message: ProcessingRequest) -> Modes:
+    if message.observability_mode:
+        return Modes(is_observing=True)
+    if not message.HasField("protocol_config"):
+        return UNTOLD
+    config = message.protocol_config
+    return Modes(config.request_body_mode, config.response_body_mode)
 
 
 def _subset(message: ProcessingRequest) -> tuple[str, ...] | None:

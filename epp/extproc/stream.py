@@ -15,11 +15,22 @@ The *response* is answered piece by piece, as it comes. Differs: the Go pickers 
 that is no event stream until it is complete; since the bytes are not changed there is nothing to
 wait for.
 
+This is the way of FULL_DUPLEX_STREAMED, which the proxies of the Inference Extension use, and of a
+proxy that does not tell its mode. In other modes, of which each direction may have its own::
+
+    NONE, STREAMED       decided by the headers; pieces of the body pass as they are
+    BUFFERED             headers are noted at once; decided by the body, which is one message
+    BUFFERED_PARTIAL     the same; a body that was cut off is not read
+
+A duplex request that sends no body before it was answered (an upgrade, ``Expect: 100-continue``) is
+decided by its headers as well. What comes while a decision waits is held. A proxy that only
+observes gets no answer, and nothing is counted.
+
 A message that the phase does not allow is not answered: the proxy would count an answer as
 spurious and fail the request, as Envoy 1.40 does. Nothing that a proxy or a model server sends
 raises.
 
-Source: Envoy ext_proc v3, FULL_DUPLEX_STREAMED; gateway-api-inference-extension 2aaf2a6,
+Source: Envoy ext_proc v3, processing modes; gateway-api-inference-extension 2aaf2a6,
 pkg/epp/handlers/server.go.
 """
 
@@ -30,12 +41,13 @@ from enum import Enum, auto
 from typing import Any
 
 from epp.core.decision import Decision
-from epp.core.errors import EppError, InternalError
+from epp.core.errors import BadRequestError, EppError, InternalError
 from epp.core.request import Headers, IncomingRequest
 from epp.core.response import Metadata
 from epp.exchange import DEBUG_HEADER, Exchange
 from epp.extproc.events import (
     MAX_PIECE_BYTES,
+    UNTOLD,
     BodyAnswer,
     BodyMode,
     Decide,
@@ -44,13 +56,16 @@ from epp.extproc.events import (
     Event,
     HeadersAnswer,
     ImmediateAnswer,
+    Modes,
     Output,
+    PassedBody,
     RequestBody,
     RequestHeaders,
     RequestTrailers,
     ResponseBody,
     ResponseHeaders,
     ResponseTrailers,
+    RoutedBody,
     RoutedHeaders,
     TrailersAnswer,
     Unknown,
@@ -58,6 +73,11 @@ from epp.extproc.events import (
 from epp.rpc import Message
 
 _RESPONSE_HEADERS = HeadersAnswer((DEBUG_HEADER,))
+_NOTED_HEADERS = HeadersAnswer((), direction=Direction.REQUEST)
+_DUPLEX = frozenset({None, BodyMode.FULL_DUPLEX_STREAMED})
+_BUFFERED = frozenset({BodyMode.BUFFERED, BodyMode.BUFFERED_PARTIAL})
+_BY_HEADERS = frozenset({BodyMode.NONE, BodyMode.STREAMED})
+_WITHOUT_END = frozenset({BodyMode.NONE, BodyMode.BUFFERED_PARTIAL})
 _NOTHING: Sequence[Output] = ()
 
 
@@ -66,9 +86,18 @@ class Phase(Enum):
 
     WAITING = auto()
     OPEN = auto()
+    PASSING = auto()
     DECIDING = auto()
     DONE = auto()
     ABANDONED = auto()
+
+
+class Way(Enum):
+    """How a request's body is dealt with."""
+
+    COLLECT = auto()
+    WHOLE = auto()
+    PASS = auto()
 
 
 _OPEN = Phase.OPEN  # asked for with every chunk, and 50 ns to look up
@@ -85,10 +114,14 @@ class Stream:
         "_body",
         "_exchange",
         "_had_trailers",
+        "_has_pieces",
         "_headers",
+        "_held",
+        "_modes",
         "_request",
         "_response",
         "_subset",
+        "_way",
     )
 
     def __init__(self, exchange: Exchange) -> None:
@@ -99,6 +132,10 @@ class Stream:
         self._body: list[Message | memoryview] = []
         self._subset: tuple[str, ...] | None = None
         self._had_trailers = False
+        self._modes = UNTOLD
+        self._way = Way.COLLECT
+        self._has_pieces = False
+        self._held: Sequence[RequestBody] = ()
 
     @property
     def is_deciding(self) -> bool:
@@ -126,11 +163,21 @@ class Stream:
             return _NOTHING
         if isinstance(outcome, EppError):
             return self._refuse(outcome)
-        self._request = Phase.DONE
-        answers: list[Output] = [RoutedHeaders(outcome)]
-        if outcome.body is not None:
-            answers += pieces(Direction.REQUEST, outcome.body, end=not self._had_trailers)
+        if self._way is Way.WHOLE:
+            (given,) = self._body
+            self._body = []
+            is_changed = outcome.body is not None and outcome.body != given
+            answers: list[Output] = [RoutedBody(outcome, is_changed)]
+        else:
+            answers = [RoutedHeaders(outcome)]
+            if outcome.body is not None:
+                answers += pieces(Direction.REQUEST, outcome.body, end=not self._had_trailers)
+        self._request = Phase.PASSING if self._has_pieces else Phase.DONE
+        held, self._held = self._held, ()
+        for event in held:
+            answers += self._pass(event)
         if self._had_trailers:
+            self._request = Phase.DONE
             answers.append(TrailersAnswer(Direction.REQUEST))
         self._exchange.routed(outcome)
         return answers
@@ -150,6 +197,9 @@ class Stream:
         if self._request in (Phase.OPEN, Phase.DECIDING):
             self._request = Phase.ABANDONED
         self._body.clear()
+        self._held = ()
+        if self._response is Phase.PASSING and self._modes.response in _WITHOUT_END:
+            self._end_response()  # nobody tells more of it
         self._exchange.close()
 
     def _refuse(self, error: EppError) -> Sequence[Output]:
@@ -161,32 +211,82 @@ class Stream:
     def _request_headers(self, event: RequestHeaders) -> Sequence[Output]:
         if self._request is not Phase.WAITING:
             return _NOTHING
+        if self._meet(event.modes):
+            return _NOTHING
         self._headers = event.headers
         self._subset = event.subset
+        mode = self._modes.request
         if event.end_of_stream:
+            self._way = Way.PASS
             return self._decide(None)
-        mode = event.body_mode
-        if mode is not None and mode != BodyMode.FULL_DUPLEX_STREAMED:
-            return self._refuse(InternalError(_unsupported(mode)))
+        if mode in _BY_HEADERS or (mode in _DUPLEX and _waits_for_answer(event.headers)):
+            self._way, self._has_pieces = Way.PASS, mode != BodyMode.NONE
+            return self._decide(None)
         self._request = Phase.OPEN
-        return _NOTHING
+        if mode in _DUPLEX:
+            return _NOTHING
+        if mode not in _BUFFERED:
+            return self._refuse(InternalError(f"request body mode {mode} is not supported"))
+        self._way = Way.WHOLE
+        return [_NOTED_HEADERS]
+
+    def _meet(self, modes: Modes) -> bool:
+        """Take note of the proxy's modes; whether it only observes."""
+        self._modes = modes
+        if modes.is_observing:
+            self._request = self._response = Phase.ABANDONED
+        return modes.is_observing
 
     def _request_body(self, event: RequestBody) -> Sequence[Output]:
         if self._request is Phase.WAITING:  # no headers: some proxies send only the body
             self._request = Phase.OPEN
+        if self._way is Way.PASS:
+            return self._pass(event)
         if self._request is not Phase.OPEN:
             return _NOTHING
+        if self._way is Way.WHOLE:
+            return self._whole(event)
         if event.body:
             self._body.append(event.body)
         if not event.end_of_stream:
             return _NOTHING
         return self._complete(event.subset)
 
+    def _whole(self, event: RequestBody) -> Sequence[Output]:
+        """A buffered body; one that the proxy cut off cannot be read."""
+        body = bytes(event.body)
+        self._body = [body]
+        if event.subset is not None:
+            self._subset = event.subset
+        is_cut = self._modes.request == BodyMode.BUFFERED_PARTIAL and not event.end_of_stream
+        return self._decide(None if is_cut else body)
+
+    def _pass(self, event: RequestBody) -> Sequence[Output]:
+        """A piece that goes on as it is, once it is known where."""
+        if self._request is Phase.DECIDING:
+            self._held = [*self._held, event]
+        if self._request is not Phase.PASSING:
+            return _NOTHING
+        if event.end_of_stream:
+            self._request = Phase.DONE
+        if self._modes.request in _DUPLEX:
+            return pieces(Direction.REQUEST, event.body, end=event.end_of_stream)
+        return [PassedBody(Direction.REQUEST)]
+
     def _request_trailers(self, event: RequestTrailers) -> Sequence[Output]:
-        if self._request is not Phase.OPEN:
+        if self._request is Phase.OPEN and self._way is Way.COLLECT:
+            self._had_trailers = True
+            return self._complete(event.subset)
+        if self._request is Phase.OPEN:
+            return self._refuse(BadRequestError("the request has trailers and no body"))
+        if self._way is Way.COLLECT or self._had_trailers:
             return _NOTHING
         self._had_trailers = True
-        return self._complete(event.subset)
+        if self._request is Phase.DECIDING:
+            return _NOTHING
+        is_due = self._request in (Phase.PASSING, Phase.DONE)
+        self._request = Phase.DONE if is_due else self._request
+        return [TrailersAnswer(Direction.REQUEST)] if is_due else _NOTHING
 
     def _complete(self, subset: tuple[str, ...] | None) -> Sequence[Output]:
         if subset is not None:
@@ -204,29 +304,34 @@ class Stream:
     def _response_headers(self, event: ResponseHeaders) -> Sequence[Output]:
         if self._response is not Phase.WAITING:
             return _NOTHING
+        if self._request is Phase.WAITING and self._meet(event.modes):
+            return _NOTHING
         if self._request in (Phase.OPEN, Phase.DECIDING):
             self._request = Phase.ABANDONED
             self._body = []
         added = self._exchange.response_started(event.start)
-        self._response = Phase.OPEN
+        self._response = Phase.OPEN if self._modes.response in _DUPLEX else Phase.PASSING
         metadata = self._end_response() if event.end_of_stream else ()
         if added or metadata:
             return [HeadersAnswer((DEBUG_HEADER, *added), metadata)]
         return [_RESPONSE_HEADERS]
 
     def _response_body(self, event: ResponseBody) -> Sequence[Output]:
-        if self._response is not Phase.OPEN:
+        if self._response not in (Phase.OPEN, Phase.PASSING):
             return _NOTHING
+        passes = self._response is Phase.PASSING
         body, end = event.body, event.end_of_stream
         if body:
             self._exchange.response_chunk(body)
         metadata = self._end_response() if end else ()
+        if passes:
+            return [PassedBody(Direction.RESPONSE, metadata)]
         if len(body) <= MAX_PIECE_BYTES:
             return [BodyAnswer(Direction.RESPONSE, body, end, metadata)]
         return pieces(Direction.RESPONSE, body, end=end, metadata=metadata)
 
     def _response_trailers(self, event: ResponseTrailers) -> Sequence[Output]:
-        if self._response is not Phase.OPEN:
+        if self._response not in (Phase.OPEN, Phase.PASSING):
             return _NOTHING
         return [TrailersAnswer(Direction.RESPONSE, self._end_response())]
 
@@ -250,7 +355,11 @@ _HANDLERS: dict[type[Any], Callable[[Stream, Any], Sequence[Output]]] = {
 
 
 def pieces(
-    direction: Direction, body: Message, *, end: bool, metadata: tuple[Metadata, ...] = ()
+    direction: Direction,
+    body: Message | memoryview,
+    *,
+    end: bool,
+    metadata: tuple[Metadata, ...] = (),
 ) -> Sequence[Output]:
     """``body`` in pieces of at most 62,000 bytes without copying it; an empty one is one piece."""
     view = memoryview(body)
@@ -266,6 +375,13 @@ def pieces(
     ]
 
 
-def _unsupported(mode: int) -> str:
-    name = {known.value: known.name for known in BodyMode}.get(mode, str(mode))
-    return f"request body mode {name} is not supported, use FULL_DUPLEX_STREAMED"
+def _waits_for_answer(headers: Headers) -> bool:
+    """Whether the client sends its body, if any, only after an answer to its headers.
+
+    Envoy answers ``Expect`` by itself, and removes it, unless it is told to let it through.
+    """
+    return (
+        "upgrade" in headers
+        or ":protocol" in headers
+        or headers.get("expect", b"").lower() == b"100-continue"
+    )

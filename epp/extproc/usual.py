@@ -164,10 +164,12 @@ def _headers(data: bytes, around: Surroundings, *, is_request: bool) -> Event:
     is_last = message.end_of_stream
     if is_request:
         return RequestHeaders(
-            request_headers(message.headers), is_last, around.subset, around.body_mode
+            request_headers(message.headers), is_last, around.subset, around.modes
         )
     headers = response_headers(message.headers)
-    return ResponseHeaders(ResponseStart(headers, around.served, around.has_lb_metadata), is_last)
+    return ResponseHeaders(
+        ResponseStart(headers, around.served, around.has_lb_metadata), is_last, around.modes
+    )
 
 
 def answer_parts(

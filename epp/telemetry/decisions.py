@@ -90,7 +90,10 @@ class DecisionLog(Probe):
 
 
 def _profile(name: str, run: ProfileRun | None) -> dict[str, Any]:
-    """One profile's pass; one that failed has nothing but its name."""
+    """One profile's pass, ``without`` the plugins that had no say in it.
+
+    One that failed has nothing but its name.
+    """
     if run is None:
         return {"profile": name, "failed": True}
     scored = [endpoint.id for endpoint in run.scored]
@@ -112,4 +115,5 @@ def _profile(name: str, run: ProfileRun | None) -> dict[str, Any]:
         "totals": dict(zip(scored, run.totals, strict=False)),
         "picker": run.picker,
         "picked": [endpoint.id for endpoint in run.picked],
+        "without": list(run.failed),
     }

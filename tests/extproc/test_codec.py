@@ -16,12 +16,15 @@ from epp.extproc.events import (
     Event,
     HeadersAnswer,
     ImmediateAnswer,
+    Modes,
+    PassedBody,
     RequestBody,
     RequestHeaders,
     RequestTrailers,
     ResponseBody,
     ResponseHeaders,
     ResponseTrailers,
+    RoutedBody,
     RoutedHeaders,
     TrailersAnswer,
     Unknown,
@@ -126,7 +129,7 @@ def test_header_values_are_read_from_whichever_field_has_them() -> None:
         headers={"x-raw": b"a\xff", ":path": b"/v1"},
         end_of_stream=False,
         subset=None,
-        body_mode=4,
+        modes=Modes(4, 0),
     )
 
 
@@ -276,3 +279,50 @@ def test_answers_become_messages() -> None:
         codec.encode(BodyAnswer(Direction.RESPONSE, memoryview(b"abc"), True))
     )
     assert body.response_body.response.body_mutation.streamed_response.body == b"abc"
+
+
+def test_a_buffered_request_is_routed_by_the_answer_to_its_body() -> None:
+    request = make_request(model="m")
+    endpoint = make_endpoint("a")
+    result = SchedulingResult("p", {"p": make_run(endpoint, picked=[endpoint])})
+    decision = Decision(
+        request=request,
+        result=result,
+        destination="10.0.0.1:8000",
+        set_headers=(("content-length", b"2"),),
+        body=b"cd",
+        remove_headers=("x-prefiller-host-port",),
+    )
+    for is_changed in (False, True):
+        answer = pb.ProcessingResponse.FromString(codec.encode(RoutedBody(decision, is_changed)))
+        common = answer.request_body.response
+        assert common.clear_route_cache
+        assert [h.header.key for h in common.header_mutation.set_headers] == ["content-length"]
+        assert list(common.header_mutation.remove_headers) == ["x-prefiller-host-port"]
+        assert common.HasField("body_mutation") == is_changed
+        assert common.body_mutation.body == (b"cd" if is_changed else b"")
+        lb = answer.dynamic_metadata.fields["envoy.lb"].struct_value.fields
+        assert lb["x-gateway-destination-endpoint"].string_value == "10.0.0.1:8000"
+
+
+@pytest.mark.parametrize("direction", Direction)
+def test_what_passes_unchanged_is_answered_with_nothing_but_that(direction: Direction) -> None:
+    body = pb.ProcessingResponse.FromString(codec.encode(PassedBody(direction)))
+    side = "request" if direction is Direction.REQUEST else "response"
+    assert body.WhichOneof("response") == f"{side}_body"
+    assert not getattr(body, f"{side}_body").response.HasField("body_mutation")
+    noted = pb.ProcessingResponse.FromString(codec.encode(HeadersAnswer((), direction=direction)))
+    assert noted.WhichOneof("response") == f"{side}_headers"
+
+
+def test_modes_are_read_from_the_first_message() -> None:
+    message = pb.ProcessingRequest(request_headers=pb.HttpHeaders())
+    message.protocol_config.request_body_mode = pb.BUFFERED
+    message.protocol_config.response_body_mode = pb.STREAMED
+    event = codec.decode(message.SerializeToString())
+    assert isinstance(event, RequestHeaders)
+    assert event.modes == Modes(2, 1)
+    observing = pb.ProcessingRequest(request_headers=pb.HttpHeaders(), observability_mode=True)
+    event = codec.decode(observing.SerializeToString())
+    assert isinstance(event, RequestHeaders)
+    assert event.modes.is_observing

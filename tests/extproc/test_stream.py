@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from epp.exchange import Exchange
 from epp.extproc import events as ev
 from epp.extproc.events import MAX_PIECE_BYTES
 from epp.extproc.stream import Stream, pieces
+from epp.usage import usage_reader
 from tests.fakes import FakeClock, FakeProbe, make_endpoint
 
 HEADERS = {":path": b"/v1/completions", "x-request-id": b"r1"}
@@ -61,6 +63,12 @@ def shape(outputs: Sequence[ev.Output]) -> list[str]:
         name = type(output).__name__
         if isinstance(output, ev.BodyAnswer):
             name = f"{output.direction.name} {bytes(output.body)!r}{' end' * output.end_of_stream}"
+        elif isinstance(output, ev.PassedBody):
+            name = f"{output.direction.name} as it is"
+        elif isinstance(output, ev.RoutedBody):
+            name = f"RoutedBody{' changed' * output.is_changed}"
+        elif isinstance(output, ev.HeadersAnswer) and output.direction is ev.Direction.REQUEST:
+            name = "noted"
         elif isinstance(output, ev.TrailersAnswer):
             name = f"{output.direction.name} trailers"
         elif isinstance(output, ev.ImmediateAnswer):
@@ -133,12 +141,8 @@ LAST = ev.RequestBody(b"", True)
             ["HeadersAnswer", "RESPONSE b'early' end"],
         ),
         (
-            [ev.RequestHeaders(HEADERS, False, body_mode=2)],
-            [
-                "500 inference gateway: Internal - request body mode BUFFERED is not supported, "
-                "use FULL_DUPLEX_STREAMED",
-                "end",
-            ],
+            [ev.RequestHeaders(HEADERS, False, modes=ev.Modes(9, 9))],
+            ["500 inference gateway: Internal - request body mode 9 is not supported", "end"],
         ),
     ],
 )
@@ -278,7 +282,7 @@ EVENTS = st.sampled_from(
     [
         ev.RequestHeaders(HEADERS, False),
         ev.RequestHeaders(HEADERS, True),
-        ev.RequestHeaders({}, False, body_mode=1),
+        ev.RequestHeaders({}, False, modes=ev.Modes(1, 1)),
         ev.RequestBody(b"a", False),
         ev.RequestBody(b"b", True),
         ev.RequestTrailers(),
@@ -308,3 +312,144 @@ def test_no_order_of_messages_gets_a_spurious_answer(events: list[ev.Event]) -> 
         ends = [i for i, a in enumerate(answers) if a.endswith((" end", "trailers"))]
         assert len(ends) <= 1
         assert not ends or ends[0] == len(answers) - 1
+
+
+NONE, STREAMED, BUFFERED, PARTIAL, DUPLEX = range(5)
+ANSWERED = ev.ResponseHeaders(ResponseStart(ANSWER_HEADERS), False)
+
+
+def headers_in(request: int, response: int = DUPLEX, **more: bytes) -> ev.RequestHeaders:
+    return ev.RequestHeaders({**HEADERS, **more}, False, modes=ev.Modes(request, response))
+
+
+@pytest.mark.parametrize(
+    ("events", "answers"),
+    [
+        ([headers_in(NONE)], ["Decide", "RoutedHeaders"]),
+        ([headers_in(NONE), ev.RequestBody(b"x", True)], ["Decide", "RoutedHeaders"]),
+        (
+            [headers_in(STREAMED), ev.RequestBody(b"ab", False), ev.RequestBody(b"c", True), LAST],
+            ["Decide", "RoutedHeaders", "REQUEST as it is", "REQUEST as it is"],
+        ),
+        (
+            [headers_in(STREAMED), ev.RequestBody(b"ab", False), ev.RequestTrailers()],
+            ["Decide", "RoutedHeaders", "REQUEST as it is", "REQUEST trailers"],
+        ),
+        ([headers_in(BUFFERED)], ["noted"]),
+        (
+            [headers_in(BUFFERED), ev.RequestBody(b"ab", True)],
+            ["noted", "Decide", "RoutedBody"],
+        ),
+        (
+            [headers_in(BUFFERED), ev.RequestBody(b"ab", False), ev.RequestTrailers()],
+            ["noted", "Decide", "RoutedBody", "REQUEST trailers"],
+        ),
+        (
+            [headers_in(BUFFERED), ev.RequestTrailers()],
+            [
+                "noted",
+                "400 inference gateway: BadRequest - the request has trailers and no body",
+                "end",
+            ],
+        ),
+        (
+            [headers_in(PARTIAL), ev.RequestBody(b"cut off", False)],
+            ["noted", "Decide", "RoutedBody"],
+        ),
+        (
+            [
+                headers_in(DUPLEX, upgrade=b"websocket"),
+                ev.RequestBody(b"frame", False),
+                ev.RequestBody(b"", True),
+            ],
+            ["Decide", "RoutedHeaders", "REQUEST b'frame'", "REQUEST b'' end"],
+        ),
+        (
+            [headers_in(DUPLEX, expect=b"100-Continue"), ev.RequestBody(b"ab", True)],
+            ["Decide", "RoutedHeaders", "REQUEST b'ab' end"],
+        ),
+    ],
+)
+def test_a_request_is_answered_in_the_mode_of_its_proxy(
+    events: list[ev.Event], answers: list[str]
+) -> None:
+    assert shape(Case().feed(*events)) == answers
+
+
+@pytest.mark.parametrize(
+    ("mode", "events", "answers"),
+    [
+        (NONE, [ANSWERED], ["HeadersAnswer"]),
+        (
+            STREAMED,
+            [ANSWERED, ev.ResponseBody(b"ab", False), ev.ResponseBody(b"", True)],
+            ["HeadersAnswer", "RESPONSE as it is", "RESPONSE as it is"],
+        ),
+        (
+            BUFFERED,
+            [ANSWERED, ev.ResponseBody(b"ab", True), ev.ResponseBody(b"x", True)],
+            ["HeadersAnswer", "RESPONSE as it is"],
+        ),
+        (
+            STREAMED,
+            [ANSWERED, ev.ResponseBody(b"ab", False), ev.ResponseTrailers()],
+            ["HeadersAnswer", "RESPONSE as it is", "RESPONSE trailers"],
+        ),
+    ],
+)
+def test_an_answer_passes_in_the_mode_of_its_proxy(
+    mode: int, events: list[ev.Event], answers: list[str]
+) -> None:
+    case = Case()
+    case.feed(headers_in(DUPLEX, mode), LAST)
+    assert shape(case.feed(*events)) == answers
+    case.stream.closed()
+    case.stream.closed()
+    assert case.probe.calls.count("response_complete") == 1
+
+
+@pytest.mark.parametrize("mode", [STREAMED, BUFFERED])
+def test_the_usage_of_an_answer_is_read_in_every_mode(mode: int) -> None:
+    case = Case()
+    case.exchange.read_usage(usage_reader)
+    case.feed(headers_in(DUPLEX, mode), LAST, ANSWERED)
+    case.feed(ev.ResponseBody(b'{"usage":{"prompt_tokens":3,', mode == 0))
+    case.feed(ev.ResponseBody(b'"completion_tokens":4}}', True))
+    (complete,) = case.probe.complete
+    assert complete.usage is not None
+    assert (complete.usage.prompt_tokens, complete.usage.completion_tokens) == (3, 4)
+
+
+@pytest.mark.parametrize("mode", [STREAMED, DUPLEX])
+def test_what_comes_while_a_decision_waits_is_answered_after_it(mode: int) -> None:
+    case = Case()
+    (order,) = case.stream.receive(headers_in(mode, upgrade=b"h2c"))
+    assert isinstance(order, ev.Decide)
+    for event in (ev.RequestBody(b"a", False), ev.RequestBody(b"b", False), ev.RequestTrailers()):
+        assert case.stream.receive(event) == ()
+    answers = shape(case.stream.decided(case.decision(order)))
+    passed = ["REQUEST as it is"] * 2 if mode == STREAMED else ["REQUEST b'a'", "REQUEST b'b'"]
+    assert answers == ["RoutedHeaders", *passed, "REQUEST trailers"]
+
+
+def test_a_buffered_body_that_was_renamed_is_sent_back() -> None:
+    case = Case()
+    case.stream.receive(headers_in(BUFFERED))
+    (order,) = case.stream.receive(ev.RequestBody(b"ab", True))
+    assert isinstance(order, ev.Decide)
+    decision = msgspec.structs.replace(case.decision(order), body=b"cd")
+    assert shape(case.stream.decided(decision)) == ["RoutedBody changed"]
+
+
+def test_a_proxy_that_only_observes_gets_no_answer_and_nothing_is_counted() -> None:
+    case = Case()
+    modes = ev.Modes(is_observing=True)
+    events: list[ev.Event] = [
+        ev.RequestHeaders(HEADERS, False, modes=modes),
+        ev.RequestBody(b"ab", True),
+        ANSWERED,
+        ev.ResponseBody(b"x", True),
+    ]
+    assert case.feed(*events) == []
+    case.stream.closed()
+    assert case.probe.calls == []

@@ -33,6 +33,7 @@ def test_a_record_tells_who_removed_whom_and_every_score() -> None:
                     "totals": {"ns/a": 0.5, "ns/b": 2.0},
                     "picker": "max-score-picker",
                     "picked": ["ns/b"],
+                    "without": [],
                 },
                 {"profile": "extra", "failed": True},
             ],
