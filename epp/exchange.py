@@ -78,6 +78,11 @@ class Exchange:
         self._is_running = False
         self._is_closed = False
 
+    @property
+    def has_body(self) -> bool:
+        """Whether any of the answer's body has passed by."""
+        return self._response_bytes > 0
+
     def name_models(
         self,
         incoming: str,

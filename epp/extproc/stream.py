@@ -77,7 +77,8 @@ _NOTED_HEADERS = HeadersAnswer((), direction=Direction.REQUEST)
 _DUPLEX = frozenset({None, BodyMode.FULL_DUPLEX_STREAMED})
 _BUFFERED = frozenset({BodyMode.BUFFERED, BodyMode.BUFFERED_PARTIAL})
 _BY_HEADERS = frozenset({BodyMode.NONE, BodyMode.STREAMED})
-_WITHOUT_END = frozenset({BodyMode.NONE, BodyMode.BUFFERED_PARTIAL})
+# A body that comes although there should be none is dealt with as in duplex.
+_AS_IT_IS = frozenset({BodyMode.STREAMED, BodyMode.BUFFERED, BodyMode.BUFFERED_PARTIAL})
 _NOTHING: Sequence[Output] = ()
 
 
@@ -198,9 +199,17 @@ class Stream:
             self._request = Phase.ABANDONED
         self._body.clear()
         self._held = ()
-        if self._response is Phase.PASSING and self._modes.response in _WITHOUT_END:
-            self._end_response()  # nobody tells more of it
+        if self._is_all_told:
+            self._end_response()
         self._exchange.close()
+
+    @property
+    def _is_all_told(self) -> bool:
+        """Whether an answer without an end is complete, as far as the proxy tells of answers."""
+        if self._modes.response == BodyMode.NONE:
+            return self._response is _OPEN and not self._exchange.has_body
+        is_partial = self._modes.response == BodyMode.BUFFERED_PARTIAL
+        return is_partial and self._response is Phase.PASSING
 
     def _refuse(self, error: EppError) -> Sequence[Output]:
         self._request = Phase.ABANDONED
@@ -310,7 +319,7 @@ class Stream:
             self._request = Phase.ABANDONED
             self._body = []
         added = self._exchange.response_started(event.start)
-        self._response = Phase.OPEN if self._modes.response in _DUPLEX else Phase.PASSING
+        self._response = Phase.PASSING if self._modes.response in _AS_IT_IS else _OPEN
         metadata = self._end_response() if event.end_of_stream else ()
         if added or metadata:
             return [HeadersAnswer((DEBUG_HEADER, *added), metadata)]

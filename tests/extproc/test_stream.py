@@ -453,3 +453,12 @@ def test_a_proxy_that_only_observes_gets_no_answer_and_nothing_is_counted() -> N
     assert case.feed(*events) == []
     case.stream.closed()
     assert case.probe.calls == []
+
+
+def test_a_body_that_comes_though_none_was_told_of_passes_as_in_duplex() -> None:
+    case = Case()
+    case.feed(headers_in(DUPLEX, NONE), LAST, ANSWERED)
+    assert case.stream.is_answering
+    assert shape(case.feed(ev.ResponseBody(b"x", False))) == ["RESPONSE b'x'"]
+    case.stream.closed()  # cut off, not complete
+    assert "response_complete" not in case.probe.calls
