@@ -97,6 +97,7 @@ def test_the_producer_can_be_named() -> None:
         ("hybrid", 0.0, [0, 4]),
         ("hybrid", 0.5, [0, 1, 2, 3, 4]),
         ("hybrid", 1e308, [0, 1, 2, 3, 4]),
+        ("hybrid", float("inf"), [0, 1, 2, 3, 4]),
     ],
 )
 def test_the_filter_keeps_what_is_strictly_below_the_limits(
