@@ -16,6 +16,7 @@ from epp.config.load import LoadedConfig
 from epp.config.older import BYTE_PRODUCER, IN_BYTES
 from epp.config.schema import NEW_GROUP, PluginSection
 from epp.config.shelf import Entry
+from epp.core.data import LATENCY_PREDICTIONS
 from epp.core.plugin import (
     Admitter,
     Filter,
@@ -266,6 +267,21 @@ def _shed_status(config: LoadedConfig) -> Iterator[Hazard]:
             )
 
 
+def _no_predictions(config: LoadedConfig) -> Iterator[Hazard]:
+    made = {key: plugin.name for plugin in config.plugins for key in plugin.produces}
+    others = [name for key, name in made.items() if key.name == LATENCY_PREDICTIONS.name]
+    for entry in config.entries.values():
+        for key in entry.plugin.may_consume:
+            if key.name == LATENCY_PREDICTIONS.name and key not in made:
+                theirs = f" ({', '.join(others)} makes others)" if others else ""
+                yield Hazard(
+                    _WARNING,
+                    entry.path.removesuffix(".parameters"),
+                    f"{entry.plugin.name} goes by the latency predictions of {key.producer}, which "
+                    f"nobody in this file makes{theirs}: it does without",
+                )
+
+
 def _parameter_case(config: LoadedConfig) -> Iterator[Hazard]:
     for path, section in _declared(config):
         entry = config.entries.get(section.name or section.type)
@@ -305,4 +321,5 @@ RULES: dict[str, Callable[[LoadedConfig], Iterator[Hazard]]] = {
     "shed-status": _shed_status,
     "parameter-case": _parameter_case,
     "chat-hashing": _chat_hashing,
+    "no-predictions": _no_predictions,
 }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any, get_args, get_origin
 
 import msgspec
 
 from epp.config.findings import Findings, bare, did_you_mean
 from epp.core.plugin import NoParams, Params, PluginName, PluginType
+
+LARGEST = 2**63 - 1
 
 
 def read_parameters(
@@ -17,7 +20,7 @@ def read_parameters(
     """The parameters, or None with an error for each one that does not fit.
 
     Keys are matched in any case, as Go's JSON decoder does. Unknown ones are errors when
-    ``is_strict``, else they are ignored with a warning.
+    ``is_strict``, else they are ignored with a warning. JSON has no number that is not finite.
     """
     before = findings.errors
     values = _Keys(declared, findings, is_strict=is_strict).top(given, path)
@@ -85,6 +88,10 @@ class _Keys:
         if isinstance(value, list) and get_origin(to) in (list, tuple):
             item = get_args(to)[0]
             return [self._value(v, item, f"{path}[{i}]") for i, v in enumerate(value)]
+        if isinstance(value, float) and not isfinite(value):
+            self._findings.error(path, "wrong-value", "expected a finite number")
+        elif isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
+            self._findings.error(path, "wrong-value", "expected at most 64 bits")
         return value
 
     def _unknown(self, key: str, known: list[str], path: str) -> None:

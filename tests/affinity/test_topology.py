@@ -33,6 +33,15 @@ def test_the_nearest_common_place_counts(other: dict[str, str], level: Level | N
     assert Place(at("h", "r", "z", "g")).shared_with(other) == level
 
 
+def test_a_place_is_told_by_the_labels_of_kubernetes() -> None:
+    assert list(LABELS.items()) == [
+        ("host", "kubernetes.io/hostname"),
+        ("rack", "topology.kubernetes.io/rack"),
+        ("zone", "topology.kubernetes.io/zone"),
+        ("region", "topology.kubernetes.io/region"),
+    ]
+
+
 def test_what_is_farther_than_asked_for_is_not_common() -> None:
     place = Place(at("h", "r", "z", "g"), farthest=Level.RACK)
     assert place.shared_with(at("i", "r")) is Level.RACK

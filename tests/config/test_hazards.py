@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from epp.config.hazards import RULES, hazards
+from epp.core.data import LATENCY_PREDICTIONS, DataKey
 from epp.core.endpoint import Endpoint
-from epp.core.plugin import Handle, Params, Picker, PluginType, Scorer
+from epp.core.plugin import Handle, Params, Picker, Plugin, PluginType, Scorer
 from epp.core.request import InferenceRequest
 from tests.config.loading import NEW, OLD, load, own_type
 
@@ -21,6 +22,12 @@ class TextParams(Params, frozen=True):
     max_num_of_endpoints: str = "many"
 
 
+class OwnPredictor(Plugin):
+    @property
+    def produces(self) -> Sequence[DataKey[Any]]:
+        return (LATENCY_PREDICTIONS.of(self.name),)
+
+
 class OwnPicker(Picker):
     def __init__(self, params: TextParams, handle: Handle) -> None:
         pass
@@ -31,6 +38,7 @@ class OwnPicker(Picker):
 
 OWN: dict[str, PluginType] = {
     **own_type("own-scorer", OwnScorer),
+    **own_type("own-predictor", OwnPredictor),
     **own_type("own-picker", OwnPicker, TextParams, OwnPicker),
 }
 QP = "plugins: [{type: queue-scorer}, {type: random-picker}]\n"
@@ -38,6 +46,10 @@ PREFIX = "plugins: [{type: prefix-cache-scorer"
 APPROX = "{type: approx-prefix-cache-producer}"
 SHORT = "saturationDetector: {metricsStalenessThreshold: 150ms}"
 ADMITTER = "plugins: [{type: latency-slo-admitter}]"
+STICKY = "{type: prefix-cache-affinity-filter"
+PREDICTS = "ttftSource: latencyPredictor"
+OWN_PREDICTOR = "{type: own-predictor, name: mine}"
+NAMED = "{type: latency-slo-admitter, parameters: {latencyPredictionInfoProducerName: mine}}"
 HOOKS = (
     "plugins: [{type: byte-prefix-cache-producer, name: a}, "
     "{type: byte-prefix-cache-producer, name: b}]"
@@ -140,6 +152,17 @@ CASES: list[tuple[str, str, str | None]] = [
     ("chat-hashing", NEW + PREFIX + "}]", None),
     ("shed-status", NEW + ADMITTER, "plugins[0]"),
     ("shed-status", NEW + QP, None),
+    ("no-predictions", NEW + ADMITTER, "plugins[0]"),
+    ("no-predictions", "plugins: [{type: slo-headroom-tier-filter}]", "plugins[0]"),
+    ("no-predictions", f"plugins: [{STICKY}}}]", None),
+    ("no-predictions", f"plugins: [{STICKY}, parameters: {{{PREDICTS}}}}}]", "plugins[0]"),
+    (
+        "no-predictions",
+        f"plugins: [{STICKY}, parameters: {{{PREDICTS}, maxTTFTPenaltyMs: 0}}}}]",
+        None,
+    ),
+    ("no-predictions", f"plugins: [{OWN_PREDICTOR}, {{type: latency-slo-admitter}}]", "plugins[1]"),
+    ("no-predictions", f"plugins: [{OWN_PREDICTOR}, {NAMED}]", None),
     (
         "parameter-case",
         NEW + "plugins: [{type: random-picker, parameters: {MAXNUMOFENDPOINTS: 2}}]",

@@ -33,6 +33,7 @@ class SomeParams(Params, frozen=True):
     inner: Inner | None = None
     items: tuple[Item, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
+    share: float = 0.0
     who: PluginName | None = None
 
     def problems(self) -> Iterable[tuple[str, str]]:
@@ -58,6 +59,8 @@ def read(value: object, *, is_strict: bool = False) -> tuple[Params | None, list
     ("value", "expected"),
     [
         ({"needIt": 1}, SomeParams(1)),
+        ({"needIt": 2**63 - 1, "share": 1e308}, SomeParams(2**63 - 1, share=1e308)),
+        ({"needIt": -(2**63)}, SomeParams(-(2**63))),
         ({"NEEDIT": 1, "onemore": 2}, SomeParams(1, 2)),
         ({"needit": 1, "pause": "200ms"}, SomeParams(1, pause=PositiveDuration(0.2))),
         ({"needIt": 1, "oneMore": None, "pause": None, "inner": None}, SomeParams(1)),
@@ -107,6 +110,11 @@ def test_keys_are_matched_in_any_case_at_every_depth(
         ),
         ({"needIt": 1, "labels": {"a": 1}}, ["f:1: p.labels: Expected `str`, got `int`"]),
         ({"needIt": 1, "oneMore": 10}, ["f:1: p.oneMore: must be below 10"]),
+        ({"needIt": 2**63}, ["f:1: p.needIt: expected at most 64 bits"]),
+        ({"needIt": -(2**63) - 1}, ["f:1: p.needIt: expected at most 64 bits"]),
+        ({"needIt": 1, "share": float("inf")}, ["f:1: p.share: expected a finite number"]),
+        ({"needIt": 1, "share": float("-inf")}, ["f:1: p.share: expected a finite number"]),
+        ({"needIt": 1, "share": float("nan")}, ["f:1: p.share: expected a finite number"]),
     ],
 )
 def test_every_parameter_that_does_not_fit_is_an_error(value: object, problems: list[str]) -> None:

@@ -30,6 +30,10 @@ def test_the_label_says_which_parts_an_endpoint_does(
     assert found == [decodes, prefills, encodes]
 
 
+def test_the_label_is_the_routers() -> None:
+    assert ROLE_LABEL == "llm-d.ai/role"
+
+
 def test_the_order_stays() -> None:
     roles = ["decode", "prefill", "both", "decode"]
     members = [make_endpoint(str(i), labels={ROLE_LABEL: r}) for i, r in enumerate(roles)]

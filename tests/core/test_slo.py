@@ -24,6 +24,12 @@ def test_an_objective_is_a_number_above_0_or_none(value: bytes, expected: float)
     assert slo_ms({"x-llm-d-slo-ttft-ms": value}, TTFT_HEADERS) == expected
 
 
+@pytest.mark.parametrize("header", ["x-llm-d-slo-tpot-ms", "x-slo-tpot-ms"])
+def test_there_are_two_spellings(header: str) -> None:
+    assert slo_ms({header: b"0.5"}, TPOT_HEADERS) == 0.5
+    assert slo_ms({header.replace("tpot", "ttft"): b"0.5"}, TTFT_HEADERS) == 0.5
+
+
 def test_the_newer_header_comes_first() -> None:
     headers = {"x-slo-tpot-ms": b"7", "x-slo-ttft-ms": b"9", "x-llm-d-slo-ttft-ms": b"8"}
     assert slo_ms(headers, TPOT_HEADERS) == 7

@@ -82,7 +82,8 @@ class PrefixCacheAffinityFilter(Filter):
 
     @property
     def may_consume(self) -> Sequence[DataKey[Any]]:
-        return (self._predictions,) if self._predicts else ()
+        is_read = self._predicts and self._threshold > 0 and self._penalty_ms > 0
+        return (self._predictions,) if is_read else ()
 
     def filter(
         self, request: InferenceRequest, endpoints: Sequence[Endpoint]

@@ -52,6 +52,10 @@ class UtilizationFilterParams(Params, frozen=True):
         str, Meta(description="Who counts active requests.")
     ] = ""
 
+    def hints(self) -> Iterable[tuple[str, str]]:
+        if not self.conditions:
+            yield "conditions", "without any, every endpoint is kept"
+
     def problems(self) -> Iterable[tuple[str, str]]:
         for i, condition in enumerate(self.conditions):
             is_ratio = condition.metric is UtilizationMetric.KV_CACHE_UTILIZATION

@@ -14,6 +14,7 @@ from epp.core.plugin import Filter, Handle, Params, SaturationDetector, Stabilit
 from epp.core.request import InferenceRequest
 
 NOTHING = InFlightLoad({}, {})
+MOST = 2**63
 
 
 class ConcurrencyMode(StrEnum):
@@ -56,8 +57,8 @@ class ConcurrencyDetector(SaturationDetector, Filter):
         self._max_tokens = params.max_token_concurrency
         self._counts_requests = mode is not ConcurrencyMode.TOKENS
         self._counts_tokens = mode is not ConcurrencyMode.REQUESTS
-        self._request_limit = int(params.max_concurrency * (1.0 + params.headroom))
-        self._token_limit = int(params.max_token_concurrency * (1.0 + params.headroom))
+        self._request_limit = _limit(params.max_concurrency, params.headroom)
+        self._token_limit = _limit(params.max_token_concurrency, params.headroom)
         self._key = IN_FLIGHT_LOAD.of(params.in_flight_load_producer_name)
         self._probe = handle.probe
 
@@ -93,3 +94,8 @@ class ConcurrencyDetector(SaturationDetector, Filter):
         if self._counts_tokens:
             kept = [e for e in kept if load.tokens.get(e.id, 0) < self._token_limit]
         return kept
+
+
+def _limit(capacity: int, headroom: float) -> int:
+    # A product that is infinite is no integer; nobody counts that far.
+    return int(min(capacity * (1.0 + headroom), MOST))

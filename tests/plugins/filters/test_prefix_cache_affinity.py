@@ -60,6 +60,7 @@ def kept(
         ({}, ALL),
         (matches(), ALL),
         (matches(total=0, a=0), ALL),
+        (matches(total=1, a=1), ["a"]),
         (matches(a=7), ALL),
         (matches(a=8), ["a"]),
         (matches(a=8, b=7, c=10), ["a", "c"]),
@@ -74,6 +75,7 @@ def test_enough_of_the_prompt_seen_keeps_an_endpoint(
 
 def test_one_candidate_or_no_threshold_is_nothing_to_filter() -> None:
     assert kept(make_filter(), matches(b=10), count=1) == ["a"]
+    assert kept(make_filter(), matches(b=10), count=2) == ["b"]
     assert kept(make_filter(affinityThreshold=0), matches(b=10)) == ALL
     assert kept(make_filter(affinityThreshold=-1), matches(b=10)) == ALL
 
@@ -87,6 +89,7 @@ def test_one_candidate_or_no_threshold_is_nothing_to_filter() -> None:
         ({"a": 900, "b": 100}, 100, ["a", "b"]),
         ({"a": 150, "b": 150, "c": 50}, 100, ["a", "b"]),
         ({"a": 151, "b": 151, "c": 50}, 100, ALL),
+        ({"a": 9000, "b": 9000}, 0.5, ALL),
         ({"a": 9000, "b": 9000}, 0, ["a", "b"]),
         ({"a": 9000, "b": 9000}, -1, ["a", "b"]),
     ],
@@ -154,3 +157,5 @@ def test_predictions_are_read_where_there_are_any() -> None:
     assert list(make_filter(**named).may_consume) == []
     predicting = make_filter(ttftSource="latencyPredictor", **named)
     assert list(predicting.may_consume) == [LATENCY_PREDICTIONS.of("x")]
+    for unread in ({"affinityThreshold": 0}, {"maxTTFTPenaltyMs": 0}):
+        assert list(make_filter(ttftSource="latencyPredictor", **unread).may_consume) == []

@@ -51,6 +51,7 @@ def test_those_within_both_objectives_stay(
 
 def test_one_candidate_is_nothing_to_filter() -> None:
     assert kept({"a": (-1, -1)}, count=1) == ["a"]
+    assert kept({"b": (1, 1)}, count=2) == ["b"]
 
 
 def test_the_others_get_their_chance() -> None:

@@ -79,5 +79,10 @@ def test_a_cache_is_never_more_than_full() -> None:
         params(("waiting-queue", -1))
 
 
+def test_a_filter_without_conditions_is_hardly_meant() -> None:
+    assert [key for key, _ in params().hints()] == ["conditions"]
+    assert list(params(("waiting-queue", 1)).hints()) == []
+
+
 def test_the_older_name_still_means_it() -> None:
     assert "active-request-filter" in REGISTRY["utilization-filter"].aliases

@@ -96,6 +96,7 @@ def test_the_producer_can_be_named() -> None:
         ("tokens", 0.5, [0, 1, 2, 3, 4]),
         ("hybrid", 0.0, [0, 4]),
         ("hybrid", 0.5, [0, 1, 2, 3, 4]),
+        ("hybrid", 1e308, [0, 1, 2, 3, 4]),
     ],
 )
 def test_the_filter_keeps_what_is_strictly_below_the_limits(
@@ -106,6 +107,15 @@ def test_the_filter_keeps_what_is_strictly_below_the_limits(
     request = make_request()
     request.data.set(IN_FLIGHT_LOAD.of(), load)
     assert [members.index(e) for e in detector.filter(request, members)] == kept
+
+
+@pytest.mark.parametrize("mode", ConcurrencyMode)
+def test_who_was_not_counted_is_below_any_limit(mode: ConcurrencyMode) -> None:
+    members, load = world([(1, 1), None])
+    detector = make_detector(concurrency_mode=mode, max_concurrency=1, max_token_concurrency=1)
+    request = make_request()
+    request.data.set(IN_FLIGHT_LOAD.of(), load)
+    assert detector.filter(request, members) == members[1:]
 
 
 def test_the_filter_may_leave_nobody() -> None:

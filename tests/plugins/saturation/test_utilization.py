@@ -74,6 +74,12 @@ def test_saturation_is_the_mean_of_the_fuller_of_queue_and_kv_cache(
     assert world.probe.saturations == [("utilization-detector", measured, stale)]
 
 
+@pytest.mark.parametrize(("headroom", "hinted"), [(0.0, []), (1.0, []), (1.1, ["headroom"])])
+def test_a_headroom_above_one_is_hardly_meant(headroom: float, hinted: list[str]) -> None:
+    params = UtilizationDetectorParams(headroom=headroom)
+    assert [key for key, _ in params.hints()] == hinted
+
+
 def test_thresholds_scale_it() -> None:
     world = World(queue_depth_threshold=10, kv_cache_util_threshold=0.5)
     assert world.saturation((5, 0.0, 0.0)) == 0.5

@@ -15,6 +15,7 @@ from tests.fakes import endpoints, make_handle, make_request
     [
         (None, [0.0, 0.0]),
         (MediaMatch(0, {}), [0.0, 0.0]),
+        (MediaMatch(1, {"default/a": 1}), [1.0, 0.0]),
         (MediaMatch(400, {"default/b": 100}), [0.0, 0.25]),
         (MediaMatch(400, {"default/a": 400, "default/z": 400}), [1.0, 0.0]),
     ],

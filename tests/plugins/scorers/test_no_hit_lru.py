@@ -104,6 +104,7 @@ def test_candidates_are_ranked_among_themselves() -> None:
     for endpoint in (C, B, A):
         send(scorer, endpoint)
     assert scorer.score(ask(), [A, B]) == [0.0, 1.0]
+    assert scorer.score(ask(), [B, C]) == [0.0, 1.0]
 
 
 def test_only_so_many_are_remembered_and_none_that_left() -> None:

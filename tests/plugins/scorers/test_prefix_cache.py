@@ -26,6 +26,7 @@ def scores(matched: Mapping[str, int], total: int, *, size: int = 64, **params: 
         ({"default/a": 3}, 4, {}, [0.75, 0.0]),
         ({"default/a": 3, "default/b": 4, "default/gone": 4}, 4, {}, [0.75, 1.0]),
         ({}, 4, {}, [0.0, 0.0]),
+        ({"default/a": 1}, 1, {}, [1.0, 0.0]),
         ({}, 0, {}, [0.0, 0.0]),
         # blocks of 16 tokens: 8 blocks are 128 tokens, a quarter of 512
         ({"default/a": 8}, 16, {"match_length_weight": 1.0}, [1 / 16, 0.0]),
