@@ -161,9 +161,11 @@ class Director:
         self, exchange: Exchange, request: InferenceRequest, result: SchedulingResult
     ) -> Mapping[str, bytes | None]:
         """From here on plugins count on hearing of the answer's end, whatever happens."""
-        if self._responses:
-            exchange.follow(Following(self._responses, request, result))
-        return self._hooks.tell(request, result)
+        try:
+            return self._hooks.tell(request, result)
+        finally:  # not before: what they keep now is what they will see then
+            if self._responses:
+                exchange.follow(Following(self._responses, request, result))
 
     def _decision(
         self,

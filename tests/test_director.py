@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from epp.core.data import CycleData
+from epp.core.data import CycleData, DataKey
 from epp.core.decision import Decision, SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.errors import (
@@ -525,8 +525,11 @@ class Changes(PreRequest):
         return self._changes
 
 
+SHARE: DataKey[int] = DataKey("share")
+
+
 class Counts(PreRequest, ResponseObserver):
-    """Counts requests that went on, and those that ended."""
+    """Counts requests that went on, and those that ended, by what it kept of each."""
 
     type = "counts"
 
@@ -536,11 +539,12 @@ class Counts(PreRequest, ResponseObserver):
 
     def pre_request(self, request: InferenceRequest, result: SchedulingResult) -> None:
         self.under_way += 1
+        request.data.keep(SHARE, 1)
 
     def response_ended(
         self, request: InferenceRequest, result: SchedulingResult, end: ResponseEnd
     ) -> tuple[()]:
-        self.under_way -= 1
+        self.under_way -= request.data.get(SHARE) or 0
         self.ends.append(end)
         return ()
 

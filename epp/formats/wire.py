@@ -9,13 +9,17 @@ Source: Protocol Buffers, encoding.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from itertools import repeat
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 VARINT, I64, LEN, I32 = 0, 1, 2, 5
 MAX_FIELDS = 200_000
 """How many fields of a message are looked at: a fifth of a second's worth."""
+
+Budget: TypeAlias = Iterator[None]
+"""How many more fields are looked at, of several messages together."""
 
 _MAX_VARINT_BYTES = 10
 
@@ -39,14 +43,21 @@ class Field(NamedTuple):
     value: int
 
 
-def fields(message: bytes, outer: Field | None = None) -> Iterator[Field]:
+def field_budget() -> Budget:
+    """As many as of one message: for messages in a message, of which there may be many."""
+    return repeat(None, MAX_FIELDS)
+
+
+def fields(
+    message: bytes, outer: Field | None = None, budget: Budget | None = None
+) -> Iterator[Field]:
     """The fields of a message, or of the one that a field of it holds, as they come.
 
     Raises:
         WireError: they cannot be told apart.
     """
     at, end = (0, len(message)) if outer is None else (outer.start, outer.end)
-    for _ in range(MAX_FIELDS):
+    for _ in field_budget() if budget is None else budget:
         if at == end:
             return
         tag, head = _varint(message, at, end)
@@ -104,13 +115,12 @@ def uint32s(message: bytes, found: Iterable[Field], number: int) -> bytes:
     """
     parts: list[bytes] = []
     for field in found:
-        if field.number != number:
-            continue
-        if field.kind == LEN:
-            parts.append(_packed(message[field.start : field.end]))
-        elif field.kind == VARINT:
-            parts.append((field.value & 0xFFFF_FFFF).to_bytes(4, "little"))
-    return b"".join(parts)
+        if field.number == number and field.kind in (LEN, VARINT):
+            part = message[field.start : field.end]
+            if part and part[-1] > 0x7F:
+                raise WireError("a number is cut off")
+            parts.append(part)
+    return _packed(b"".join(parts))  # all at once: there may be one number in each of many
 
 
 def _packed(varints: bytes) -> bytes:

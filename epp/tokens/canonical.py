@@ -32,15 +32,26 @@ def read_prompts(body: RequestBody, count_tokens: CountTokens) -> tuple[PromptTo
     """The prompts of a request, none where there is nothing to be read.
 
     Text is UTF-8, tokens stay what they are. A chat is the JSON of its tools, and of each message
-    the role and what its blocks say; media come in their places.
+    the role and what its blocks say; media come in their places. Those that the client says are in
+    a prompt of tokens belong to the first one, as far as they lie in it.
     """
     if body.prompts:
-        return tuple([PromptTokens(_whole(_bytes(prompt))) for prompt in body.prompts])
+        prompts = [PromptTokens(_whole(_bytes(prompt))) for prompt in body.prompts]
+        if body.features:
+            prompts[0] = _with_features(prompts[0], body.features)
+        return tuple(prompts)
     if body.prompt is not None:
         return (PromptTokens(_whole(_bytes(body.prompt))),)
     if body.messages:
         return (_Chat(body.tools, count_tokens).read(body.messages),)
     return (PromptTokens(_whole(body.text)),) if body.text else ()
+
+
+def _with_features(prompt: PromptTokens, features: Sequence[MediaFeature]) -> PromptTokens:
+    """The prompt with its media in their order; their places are the client's word."""
+    size = len(prompt)
+    inside = [f for f in features if f.offset >= 0 and f.length > 0 and f.offset + f.length <= size]
+    return PromptTokens(prompt.tokens, tuple(sorted(inside, key=lambda f: f.offset)))
 
 
 class _Chat:

@@ -11,6 +11,7 @@ from epp.formats.wire import (
     MAX_FIELDS,
     WireError,
     encode_varint,
+    field_budget,
     fields,
     last,
     replace,
@@ -31,6 +32,27 @@ def test_packed_numbers_are_read_as_the_library_wrote_them(ids: list[int]) -> No
 def test_numbers_one_by_one_are_read_as_packed_ones(ids: list[int]) -> None:
     text = b"".join(b"\x10" + encode_varint(value) for value in ids)
     assert uint32s(text, fields(text), 2) == struct.pack(f"<{len(ids)}I", *ids)
+
+
+def test_packed_numbers_may_come_in_many_pieces() -> None:
+    text = (b"\x12\x01\x07" + b"\x12\x00" + b"\x10\xac\x02") * 30_000
+    assert uint32s(text, fields(text), 2) == struct.pack("<2I", 7, 300) * 30_000
+
+
+def test_no_number_goes_on_in_the_next_piece() -> None:
+    text = b"\x12\x01\x87" + b"\x12\x01\x01"
+    with pytest.raises(WireError, match="cut off"):
+        uint32s(text, fields(text), 2)
+
+
+def test_messages_in_a_message_have_one_budget_together() -> None:
+    inner = b"\x08\x01" * 1000
+    text = (b"\x12" + encode_varint(len(inner)) + inner) * 300
+    budget = field_budget()
+    together = (list(fields(text, part, budget)) for part in fields(text, None, budget))
+    with pytest.raises(WireError, match="more than"):
+        list(together)
+    assert all(len(list(fields(text, part))) == 1000 for part in fields(text))
 
 
 @given(st.text(), st.binary(), st.binary(), st.binary(max_size=300))

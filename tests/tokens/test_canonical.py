@@ -79,6 +79,20 @@ def test_what_nobody_can_size_is_passed_over(block: ContentBlock) -> None:
     assert (prompt.tokens, prompt.features) == (b"user", ())
 
 
+def test_media_in_a_prompt_of_tokens_belong_to_the_first_one_in_their_order() -> None:
+    first, second = MediaFeature("image", "b", 0, 2), MediaFeature("video", "a", 2, 1)
+    outside = [
+        MediaFeature("image", "c", 3, 1),
+        MediaFeature("image", "d", 2, 1 << 80),
+        MediaFeature("image", "e", -1, 1),
+        MediaFeature("image", "f", 0, 0),
+    ]
+    body = RequestBody("m", prompts=(bytes(12), bytes(40)), features=[second, *outside, first])
+    one, other = read_prompts(body, three)
+    assert (one.tokens, one.features) == (bytes(12), (first, second))
+    assert (other.tokens, other.features) == (bytes(40), ())
+
+
 def test_media_of_any_alleged_size_need_a_bounded_amount_of_memory() -> None:
     image = ContentBlock("image_url", image_url="x")
     body = chat(ChatMessage("", (image,) * 100))

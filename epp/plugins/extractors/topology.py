@@ -6,18 +6,17 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from epp.core.datalayer import HOSTNAME, NODE, Extractor, NodeLabels
+from epp.affinity.topology import LABELS, Level
+from epp.core.datalayer import NODE, Extractor, NodeLabels
 from epp.core.plugin import Handle, Params, Stability, plugin
 
-RACK = "topology.kubernetes.io/rack"
-ZONE = "topology.kubernetes.io/zone"
-REGION = "topology.kubernetes.io/region"
+HOST, RACK, ZONE, REGION = (LABELS[level] for level in Level)
 
 
 class TopologyExtractorParams(Params, frozen=True):
     """What the labels are called on nodes."""
 
-    hostname: Annotated[str, Meta(min_length=1, description="The node's name.")] = HOSTNAME
+    hostname: Annotated[str, Meta(min_length=1, description="The node's name.")] = HOST
     rack: Annotated[str, Meta(min_length=1, description="The node's rack.")] = RACK
     zone: Annotated[str, Meta(min_length=1, description="The node's zone.")] = ZONE
     region: Annotated[str, Meta(min_length=1, description="The node's region.")] = REGION
@@ -38,5 +37,5 @@ class TopologyExtractor(Extractor):
 
     def __init__(self, params: TopologyExtractorParams, handle: Handle) -> None:
         self.reading: NodeLabels = NodeLabels(
-            {HOSTNAME: params.hostname, RACK: params.rack, ZONE: params.zone, REGION: params.region}
+            {HOST: params.hostname, RACK: params.rack, ZONE: params.zone, REGION: params.region}
         )

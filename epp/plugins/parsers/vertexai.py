@@ -12,7 +12,7 @@ from epp.core.response import UsageReader
 from epp.formats.frames import FrameUsageReader, frame, unframe
 from epp.formats.jsonbody import rename_model
 from epp.formats.openai import ReadBody, read_chat, read_responses
-from epp.formats.wire import LEN, Field, fields, last, replace
+from epp.formats.wire import LEN, Field, field_budget, fields, last, replace
 from epp.usage import EventUsageReader, usage_of
 
 # Numbers of fields in the package google.cloud.aiplatform.v1beta1, and in google.api.HttpBody.
@@ -87,9 +87,10 @@ def _data(message: bytes) -> tuple[Field, ...]:
     Parts of an HttpBody add up; of its data the last one counts.
     """
     found: tuple[Field, ...] = ()
-    for part in fields(message):
+    budget = field_budget()
+    for part in fields(message, None, budget):
         if part.number == _HTTP_BODY and part.kind == LEN:
-            data = last(fields(message, part), _DATA, LEN)
+            data = last(fields(message, part, budget), _DATA, LEN)
             if data is not None:
                 found = (part, data)
             elif not found:

@@ -11,7 +11,7 @@ from epp.core.plugin import NoParams, Stability, plugin
 from epp.core.request import Headers, RequestBody, Usage, request_path
 from epp.core.response import UsageReader
 from epp.formats.frames import FrameUsageReader, unframe
-from epp.formats.wire import LEN, VARINT, Field, fields, last, uint32s
+from epp.formats.wire import LEN, VARINT, Field, field_budget, fields, last, uint32s
 from epp.usage import with_total
 
 INVALID = "invalid or unsupported gRPC payload"
@@ -102,11 +102,12 @@ def _features(message: bytes, media: Field | None) -> Iterator[MediaFeature]:
     """Each placeholder with the hash in the same position; without one it is empty."""
     if media is None:
         return
-    inner = [field for field in fields(message, media) if field.kind == LEN]
+    budget = field_budget()
+    inner = [field for field in fields(message, media, budget) if field.kind == LEN]
     hashes = [message[f.start : f.end].decode() for f in inner if f.number == _HASHES]
     places = [field for field in inner if field.number == _PLACEHOLDERS]
     for i, place in enumerate(places):
-        numbers = {f.number: f.value for f in fields(message, place) if f.kind == VARINT}
+        numbers = {f.number: f.value for f in fields(message, place, budget) if f.kind == VARINT}
         offset, length = numbers.get(_OFFSET, 0), numbers.get(_LENGTH, 0)
         if length:
             yield MediaFeature("image", hashes[i] if i < len(hashes) else "", offset, length)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Annotated
 
 import msgspec
@@ -32,6 +33,14 @@ from epp.core.request import InferenceRequest
 
 MIB_PER_ITEM = 2
 ENCODE_PROFILE = "encode"
+MAX_ITEMS = 512
+"""Of one request so many are looked at."""
+
+MAX_HASH_CHARACTERS = 128
+"""A hash that a client names may not be longer: it is remembered."""
+
+MODALITIES = frozenset({"image", "video", "audio"})
+OTHER = "other"
 
 
 class MMEmbeddingsCacheParams(Params, frozen=True):
@@ -57,7 +66,8 @@ class MMEmbeddingsCacheProducer(DataProducer, PreRequest, EndpointListener):
     They are told apart by their hashes. An endpoint learns those of a request when it is the first
     of the primary profile, or of one called ``encode``.
 
-    Differs: an item weighs as many tokens as it has, upstream counts each as one.
+    Differs: an item weighs as many tokens as it has, upstream counts each as one. Those without a
+    hash, which nobody can tell apart, and all after the first 512 of a request do not count.
 
     Source: llm-d-router v0.10, requestcontrol/dataproducer/multimodal.
     """
@@ -83,7 +93,9 @@ class MMEmbeddingsCacheProducer(DataProducer, PreRequest, EndpointListener):
         seen = {endpoint.id: self._seen.get(endpoint.id, ()) for endpoint in endpoints}
         for item in items:
             holders = [endpoint for endpoint in endpoints if item.hash in seen[endpoint.id]]
-            self._probe.media_sought(self.type, self.name, item.modality, holders)
+            # What a client calls it is a label of a metric.
+            modality = item.modality if item.modality in MODALITIES else OTHER
+            self._probe.media_sought(self.type, self.name, modality, holders)
         matched: dict[str, int] = {}
         for endpoint_id, hashes in seen.items():
             known = [item for item in items if item.hash in hashes]
@@ -117,5 +129,10 @@ class MMEmbeddingsCacheProducer(DataProducer, PreRequest, EndpointListener):
         tokenized = request.data.get(self._tokens)
         if tokenized is None:
             return []
-        prompts = tokenized.prompts
-        return list({f.hash: f for prompt in prompts for f in prompt.features}.values())
+        items: dict[str, MediaFeature] = {}
+        for feature in chain.from_iterable([prompt.features for prompt in tokenized.prompts]):
+            if 0 < len(feature.hash) <= MAX_HASH_CHARACTERS:
+                items[feature.hash] = feature
+                if len(items) == MAX_ITEMS:
+                    break
+        return list(items.values())

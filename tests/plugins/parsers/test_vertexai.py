@@ -78,6 +78,12 @@ def test_what_is_no_request_is_refused(text: bytes, error: str, model: str) -> N
     assert outcome(chat, text) == (error.format("ChatCompletionsRequest"), model)
 
 
+def test_a_message_with_too_many_fields_in_its_parts_is_refused() -> None:
+    part = b"\x12\xd0\x0f" + b"\x08\x01" * 1000
+    with pytest.raises(BadRequestError, match="more than"):
+        VertexaiParser().parse({":path": b"/x.PredictionService/RawPredict"}, frame(part * 300))
+
+
 def test_a_method_that_is_not_known_passes() -> None:
     read = VertexaiParser().parse(at("Explain"), b"x")
     assert read == RequestBody(None, takes_model=False, follows_answer=False)

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epp.core.data import MediaFeature
+from epp.core.errors import BadRequestError
 from epp.core.request import Headers, RequestBody, Usage
 from epp.formats.frames import frame
+from epp.formats.wire import encode_varint
 from epp.plugins.parsers.vllmgrpc import VllmgrpcParser
 from tests.formats.bodies import damaged, outcome
 from tests.formats.messages import body
@@ -90,6 +92,14 @@ def test_what_is_no_generate_request_is_refused(text: bytes, message: str | None
 def test_a_compressed_message_is_refused_by_its_name() -> None:
     refusal = outcome(generate, b"\1\0\0\0\0")
     assert refusal == (INVALID + "compressed messages are not supported", "")
+
+
+def test_media_with_too_many_fields_are_refused() -> None:
+    place = b"\x2a\xd0\x0f" + b"\x08\x01" * 1000
+    media = place * 300
+    text = b"\x12\x03\x12\x01\x07" + b"\x3a" + encode_varint(len(media)) + media
+    with pytest.raises(BadRequestError, match="more than"):
+        generate(frame(text))
 
 
 def test_an_embed_request_without_tokens_is_refused() -> None:

@@ -16,6 +16,8 @@ from epp.core.decision import SchedulingResult
 from epp.core.endpoint import Endpoint
 from epp.core.request import InferenceRequest
 from epp.plugins.producers.mm_embeddings_cache import (
+    MAX_HASH_CHARACTERS,
+    MAX_ITEMS,
     MMEmbeddingsCacheParams,
     MMEmbeddingsCacheProducer,
 )
@@ -64,6 +66,31 @@ def test_endpoints_match_by_the_tokens_of_what_they_have_encoded() -> None:
     match = world.match(showing("a", "bb", "ccc", "bb"))
     assert match is not None
     assert (match.total_size, match.matched_size) == (6, {A.id: 3, B.id: 2})
+
+
+@pytest.mark.parametrize("value", ["", "x" * (MAX_HASH_CHARACTERS + 1)])
+def test_a_medium_that_cannot_be_remembered_does_not_count(value: str) -> None:
+    world = World()
+    world.route(showing(value), decode=A)
+    assert world.match(showing(value)) is None
+    assert world.producer.describe() == {"items": {}}
+
+
+def test_only_so_many_media_of_a_request_are_looked_at() -> None:
+    world = World()
+    match = world.match(showing(*[f"{i:04}" for i in range(MAX_ITEMS + 100)]))
+    assert match is not None
+    assert match.total_size == 4 * MAX_ITEMS
+    assert len(world.probe.media) == MAX_ITEMS
+
+
+def test_what_a_client_calls_its_media_is_no_label() -> None:
+    world, request = World(), make_request()
+    kinds = ["image", "video", "audio", "x", "y"]
+    features = tuple([MediaFeature(kind, kind, i, 1) for i, kind in enumerate(kinds)])
+    request.data.set(TOKENIZED_PROMPT.of(), TokenizedPrompt((PromptTokens(b"", features),)))
+    world.match(request)
+    assert [modality for modality, _ in world.probe.media] == [*kinds[:3], "other", "other"]
 
 
 def test_what_was_only_looked_for_is_not_remembered() -> None:
