@@ -48,6 +48,8 @@ REWRITE_HEADERS = ("x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite")
 
 _AGENT = AGENT_IDENTITY.of()
 
+NO_CANDIDATES = "failed to find candidate pods for serving the request"
+
 
 class Director:
     """Turns a request into a decision.
@@ -101,6 +103,7 @@ class Director:
         endpoints = self._hooks.screen(request, endpoints)
         if (producing := self._hooks.produce(request, endpoints)) is not None:
             await producing
+            endpoints = self._still_there(incoming, endpoints)
         self._hooks.admit(request, endpoints)
         result = self._scheduler.schedule(request, endpoints)
         check_cached(request, result)
@@ -150,8 +153,21 @@ class Director:
         subset = incoming.subset if self._honour_subset else None
         endpoints = self._datastore.candidates(subset)
         if not endpoints:
-            raise ServiceUnavailableError("failed to find candidate pods for serving the request")
+            raise ServiceUnavailableError(NO_CANDIDATES)
         return endpoints
+
+    def _still_there(
+        self, incoming: IncomingRequest, endpoints: Sequence[Endpoint]
+    ) -> Sequence[Endpoint]:
+        """After a wait: those that did not leave, as they are now.
+
+        Who learned of one that is gone would never hear that it left.
+        """
+        now = {endpoint.id: endpoint for endpoint in self._candidates(incoming)}
+        left = [now[endpoint.id] for endpoint in endpoints if endpoint.id in now]
+        if not left:
+            raise ServiceUnavailableError(NO_CANDIDATES)
+        return left
 
     async def _admit(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> None:
         if request.is_sheddable and self._hooks.is_saturated(endpoints, request.data):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -15,6 +15,7 @@ from epp.core.errors import (
     ServiceUnavailableError,
 )
 from epp.core.plugin import (
+    DataProducer,
     Filter,
     HeaderChange,
     Picker,
@@ -160,6 +161,7 @@ class World:
         priorities: dict[str, int] | None = None,
         saturation: SaturationDetector | None = None,
         plugins: Sequence[Plugin] = (),
+        producers: Sequence[DataProducer] = (),
     ) -> None:
         steps = Steps()
         self.steps = steps.taken
@@ -182,7 +184,7 @@ class World:
             datastore=self.store,
             hooks=RequestHooks(
                 [steps.pre_request(), *plugins],
-                [],
+                producers,
                 saturation or steps.saturation(self.clock),
                 self.probe,
             ),
@@ -620,3 +622,47 @@ def test_a_plugin_that_fails_at_the_last_moment_does_not_stop_the_request() -> N
     assert counts.under_way == 1
     world.exchange.close()
     assert counts.under_way == 0
+
+
+class Waits(DataProducer):
+    """Waits until something has happened."""
+
+    type = "waits"
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        self._happens = happens
+
+    def produce(self, request: InferenceRequest, endpoints: Sequence[Endpoint]) -> Awaitable[None]:
+        return self._wait()
+
+    async def _wait(self) -> None:
+        self._happens()
+
+
+@pytest.mark.parametrize(
+    ("left", "destination"),
+    [([], None), (["b"], "10.0.0.2:8000"), (["a", "b"], "10.0.0.1:8000")],
+)
+async def test_an_endpoint_that_left_while_a_request_waited_does_not_get_it(
+    left: list[str], destination: str | None
+) -> None:
+    members = endpoints(0, 0)
+
+    def leave() -> None:
+        world.store.set_endpoints([one for one in members if one.name in left])
+
+    world = World(*members, producers=[Waits(leave)])
+    deciding = world.director.decide(world.exchange, IncomingRequest(HEADERS, COMPLETION, None))
+    if destination is None:
+        with pytest.raises(ServiceUnavailableError):
+            await deciding
+    else:
+        assert (await deciding).destination == destination
+    assert not world.probe.plugin_failures
+
+
+async def test_an_endpoint_that_came_while_a_request_waited_does_not_get_it() -> None:
+    a, b = endpoints(0, 0)
+    world = World(a, producers=[Waits(lambda: world.store.set_endpoints([b]))])
+    with pytest.raises(ServiceUnavailableError):
+        await world.director.decide(world.exchange, IncomingRequest(HEADERS, COMPLETION, None))

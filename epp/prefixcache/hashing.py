@@ -37,6 +37,9 @@ Words: TypeAlias = NDArray[np.uint64]
 Hashes: TypeAlias = Sequence[int] | Words
 """Hashes in the order of the blocks: an array where there are many of them."""
 
+MAX_PROMPTS = 1000
+"""Of a request with more prompts the others are not looked at: each costs some microseconds."""
+
 HEAD = 256
 MASK = (1 << 64) - 1
 WORD_BYTES = 4

@@ -22,6 +22,9 @@ MAX_MEDIA_TOKENS = 1 << 20
 Differs: upstream believes whatever an image's header says.
 """
 
+MAX_SIZED_MEDIA = 1000
+"""The size of so many media of a request is looked at, the others have one token each."""
+
 CountTokens: TypeAlias = Callable[[str, str], int]
 """The tokens of a medium by its kind (image, video, audio) and its content."""
 
@@ -87,7 +90,9 @@ class _Chat:
             return
         self._write(bytes(-self._size % BYTES_PER_TOKEN))
         value = xxh64_intdigest(_bytes(content))
-        length = max(1, min(self._count_tokens(kind, content), self._media_left))
+        length = 1
+        if self._media_left > 0 and len(self._features) < MAX_SIZED_MEDIA:
+            length = max(1, min(self._count_tokens(kind, content), self._media_left))
         self._media_left -= length
         offset = self._size // BYTES_PER_TOKEN
         self._features.append(MediaFeature(kind, f"{value:x}", offset, length))

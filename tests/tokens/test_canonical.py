@@ -7,7 +7,7 @@ from xxhash import xxh64_hexdigest, xxh64_intdigest
 
 from epp.core.data import MediaFeature
 from epp.core.request import ChatMessage, ContentBlock, RequestBody
-from epp.tokens.canonical import MAX_MEDIA_TOKENS, read_prompts
+from epp.tokens.canonical import MAX_MEDIA_TOKENS, MAX_SIZED_MEDIA, read_prompts
 
 
 def three(_kind: str, _content: str) -> int:
@@ -99,6 +99,19 @@ def test_media_of_any_alleged_size_need_a_bounded_amount_of_memory() -> None:
     (prompt,) = read_prompts(body, lambda _kind, _content: 1 << 60)
     assert len(prompt) == MAX_MEDIA_TOKENS + 99
     assert [feature.length for feature in prompt.features] == [MAX_MEDIA_TOKENS] + [1] * 99
+
+
+def test_the_sizes_of_only_so_many_media_are_looked_at() -> None:
+    asked: list[str] = []
+
+    def count(_kind: str, content: str) -> int:
+        asked.append(content)
+        return 2
+
+    images = tuple([ContentBlock("image_url", image_url=str(i)) for i in range(1200)])
+    (prompt,) = read_prompts(chat(ChatMessage("", images)), count)
+    assert asked == [str(i) for i in range(MAX_SIZED_MEDIA)]
+    assert [f.length for f in prompt.features] == [2] * MAX_SIZED_MEDIA + [1] * 200
 
 
 @given(st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9), st.booleans()), min_size=1))

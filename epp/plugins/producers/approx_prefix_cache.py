@@ -21,7 +21,7 @@ from epp.core.plugin import (
     plugin,
 )
 from epp.core.request import InferenceRequest
-from epp.prefixcache.hashing import BlockHasher
+from epp.prefixcache.hashing import MAX_PROMPTS, BlockHasher
 from epp.prefixcache.memory import PrefixMemory, SeenPrompt
 
 BYTES_PER_TOKEN = 4
@@ -74,7 +74,7 @@ class ApproxPrefixCacheProducer(DataProducer, PreRequest, EndpointListener):
     itself and added up.
 
     Differs: not chained XXH64, since hashes never leave the process (``prefixcache/hashing.py``);
-    the matches are the same.
+    the matches are the same. Of several prompts the first 1,000 count.
 
     Source: llm-d-router v0.10, requestcontrol/dataproducer/approximateprefix.
     """
@@ -117,7 +117,7 @@ class ApproxPrefixCacheProducer(DataProducer, PreRequest, EndpointListener):
                 max_blocks=self._blocks_to_match(block_tokens),
                 with_rest=True,
             )
-            for prompt in tokenized.prompts
+            for prompt in tokenized.prompts[:MAX_PROMPTS]
         ]
         prompt = self._memory.look_up(chains, block_bytes)
         request.data.set(PREFIX_MATCH.of(self.name), prompt.match)

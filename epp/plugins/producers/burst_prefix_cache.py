@@ -13,7 +13,7 @@ from epp.core.endpoint import Endpoint
 from epp.core.plugin import DataProducer, Handle, Params, Stability, plugin
 from epp.core.request import InferenceRequest
 from epp.prefixcache.bursts import BurstRequest, Placement
-from epp.prefixcache.hashing import BlockHasher
+from epp.prefixcache.hashing import MAX_PROMPTS, BlockHasher
 
 BYTES_PER_TOKEN = 4
 UNLIMITED = -1
@@ -109,7 +109,7 @@ class BurstPrefixCacheProducer(DataProducer):
                     max_blocks=self._max_blocks,
                     with_rest=True,
                 )
-                for prompt in tokenized.prompts
+                for prompt in tokenized.prompts[:MAX_PROMPTS]
             ]
         )
         burst.requests.append(member)
@@ -127,13 +127,15 @@ class BurstPrefixCacheProducer(DataProducer):
         self._burst = None
         params = self._params
         limit = params.max_per_replica
-        Placement(
-            burst.endpoints,
-            max_per_endpoint=None if limit == UNLIMITED else limit,
-            min_shared_blocks=params.min_colocate_blocks,
-            by_blocks=params.balance_by == "tokens",
-        ).assign(burst.requests)
-        burst.is_over.set()
+        try:
+            Placement(
+                burst.endpoints,
+                max_per_endpoint=None if limit == UNLIMITED else limit,
+                min_shared_blocks=params.min_colocate_blocks,
+                by_blocks=params.balance_by == "tokens",
+            ).assign(burst.requests)
+        finally:  # whatever happens, nobody waits longer
+            burst.is_over.set()
 
 
 class _Burst:

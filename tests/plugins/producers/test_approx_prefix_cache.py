@@ -21,6 +21,7 @@ from epp.plugins.producers.approx_prefix_cache import (
     ApproxPrefixCacheParams,
     ApproxPrefixCacheProducer,
 )
+from epp.prefixcache.hashing import MAX_PROMPTS
 from tests.fakes import FakeProbe, endpoints, make_endpoint, make_handle, make_request, make_run
 from tests.prefixcache.plain import PlainIndex, chained_token_hashes
 
@@ -85,6 +86,12 @@ def test_blocks_are_matched_that_were_sent_before(prompt: bytes, matched: int, t
     assert match is not None
     assert (match.matched_blocks.get(a.id, 0), match.total_blocks) == (matched, total)
     assert match.block_tokens == 64
+
+
+def test_only_so_many_prompts_of_a_request_are_looked_at() -> None:
+    match = World().match(tokens(*[b"\7\0\0\0"] * (MAX_PROMPTS + 5)), endpoints(0))
+    assert match is not None
+    assert match.total_blocks == MAX_PROMPTS
 
 
 def test_several_prompts_are_matched_each_for_itself_and_added_up() -> None:

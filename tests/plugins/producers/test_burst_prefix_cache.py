@@ -72,6 +72,18 @@ async def test_equal_prompts_of_a_window_match_one_endpoint_as_a_whole() -> None
 
 
 @pytest.mark.looptime
+async def test_nobody_waits_longer_if_a_burst_cannot_be_placed() -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+    nobodies: Any = (None,)
+    producer = burst()
+    async with asyncio.timeout(0.2):
+        match, _ = await asyncio.gather(
+            *[produce(producer, tokens(b"aaaa"), nobodies) for _ in range(2)]
+        )
+    assert match == PrefixMatch(1, 256, {})
+
+
+@pytest.mark.looptime
 async def test_the_next_window_knows_nothing_of_the_last() -> None:
     producer = burst(window_duration_ms=50)
     assert await together(producer, b"aaaa", b"aaaa") == [(A.id, 1)] * 2
