@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from epp.core.errors import StartError
+from epp.core.request import IncomingRequest
 from epp.datastore.store import Datastore
+from epp.exchange import Exchange
 from epp.flags.options import read_options
 from epp.routing import Routing
-from tests.fakes import FakeProbe, endpoints, make_handle
+from tests.fakes import FakeClock, FakeProbe, endpoints, make_handle
 
 POLL = 0.5
 CONFIG = """\
@@ -172,6 +174,53 @@ def test_a_listener_that_is_gone_hears_nothing(tmp_path: Path) -> None:
     world.routing.reload()
     assert world.probe.configs == [True, True]
     assert world.listeners() == []
+
+
+LOAD_CONFIG = """\
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: inflight-load-producer
+  parameters:
+    outputRatio: {ratio}
+- type: active-request-scorer
+- type: max-score-picker
+- type: single-profile-handler
+schedulingProfiles:
+- name: default
+  plugins:
+  - pluginRef: active-request-scorer
+  - pluginRef: max-score-picker
+"""
+
+
+@pytest.mark.parametrize("ratio", [1, 2], ids=["kept", "replaced"])
+async def test_a_load_goes_down_however_often_the_configuration_changed_meanwhile(
+    tmp_path: Path, ratio: int
+) -> None:
+    world = World(tmp_path, LOAD_CONFIG.format(ratio=1))
+    exchanges = []
+
+    async def route() -> None:
+        exchange = Exchange(clock=FakeClock(), probe=world.probe, datastore=world.store)
+        incoming = IncomingRequest({}, b'{"model":"m","prompt":"abcd"}', None)
+        exchange.routed(await world.routing.director.decide(exchange, incoming))
+        exchanges.append(exchange)
+
+    await route()
+    assert sorted(world.probe.loads.values()) == [(1, 1)]
+    first = world.plugin("inflight-load-producer")
+    world.change(LOAD_CONFIG.format(ratio=ratio) + "\n")
+    world.routing.reload()
+    assert (world.plugin("inflight-load-producer") is first) == (ratio == 1)
+    await route()
+    assert sum(requests for requests, _ in world.probe.loads.values()) == 2
+    for exchange in exchanges:
+        exchange.close()
+    assert {*world.probe.loads.values()} == {(0, 0)}
+    for state in world.routing.describe_plugins():
+        if state["type"] == "inflight-load-producer":
+            assert {*state["state"]["requests"].values()} == {0}
 
 
 @pytest.mark.parametrize(
