@@ -68,7 +68,7 @@ test: check .envoy/.stamp
 
 # Side by side, each with its output in one piece.
 # How many examples a property gets; all of them when the system tests run too.
-EXAMPLES = 20
+EXAMPLES = 8
 check: $(VENV)/.stamp
 	@EXAMPLES=$(EXAMPLES) $(MAKE) --no-print-directory --jobs=4 --output-sync=target lint unit-http2 unit-network unit-rest
 
